@@ -1,0 +1,416 @@
+"""RegionPrompt to ModelInputs: where numpy and original pixels become torch and the model's grid.
+
+Pictures go through PerceptionLM's own image processor; masks are resized by nearest neighbour
+exactly as the pictures are. Words a user typed never become control tokens.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from tokenizers import Tokenizer
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms import functional as vision
+from transformers import PreTrainedTokenizerFast
+from transformers.models.perception_lm.image_processing_perception_lm import (
+    PerceptionLMImageProcessor,
+)
+
+from gar_video import masks
+from gar_video.config import GARConfig
+from gar_video.errors import CheckpointError, PromptError
+from gar_video.model import FeatureMap, ModelInputs
+from gar_video.prompt import ObjectMention, QuestionPart, RegionPrompt
+
+# A private-use character that no template writes and no trim removes.
+_HERE = "\ue000"
+
+# PerceptionLM's, for a checkpoint that comes without a template of its own.
+_TEMPLATE = (
+    "{{- bos_token }}"
+    "{%- if messages[0]['role'] == 'system' -%}"
+    "{%- set system = messages[0]['content']|trim %}{%- set messages = messages[1:] %}"
+    "{%- else %}{%- set system = 'You are a helpful language and vision assistant. "
+    "You are able to understand the visual content that the user provides, and assist the user "
+    "with a variety of tasks using natural language.' %}{%- endif %}"
+    "{{- '<|start_header_id|>system<|end_header_id|>\\n\\n' + system + '<|eot_id|>' }}"
+    "{%- for message in messages %}"
+    "{{- '<|start_header_id|>' + message['role'] + '<|end_header_id|>\\n\\n' }}"
+    "{%- for part in message['content'] %}"
+    "{{- '<|image|>' if part['type'] == 'image' else part['text']|trim }}{%- endfor %}"
+    "{{- '<|eot_id|>' }}{%- endfor %}"
+    "{%- if add_generation_prompt %}"
+    "{{- '<|start_header_id|>assistant<|end_header_id|>\\n\\n' }}{%- endif %}"
+)
+
+
+@dataclass(frozen=True)
+class _Turns:
+    """The chat template's words around what is said.
+
+    Attributes:
+        opening: Everything before the first picture.
+        before_text: Between the last picture and the user's text.
+        to_assistant: From the user's text to the assistant's.
+        to_user: From the assistant's text to the user's next.
+    """
+
+    opening: str
+    before_text: str
+    to_assistant: str
+    to_user: str
+
+
+class _ImageProcessor(PerceptionLMImageProcessor):
+    """PerceptionLM's image processor, rounding as it did when the published figures were made.
+
+    torchvision resizes uint8 pictures in fixed-point arithmetic on some processors and in floating
+    point on others; floating point, rounded, is what the published answers rest on, and it is the
+    same everywhere.
+    """
+
+    def resize(
+        self, image: torch.Tensor, *args: Any, **kwargs: Any
+    ) -> tuple[torch.Tensor, tuple[int, int]]:
+        resized, grid = super().resize(image.float(), *args, **kwargs)
+        return resized.round().clamp(0, 255), grid
+
+
+class GARProcessor:
+    """Turns prompts and questions into what the model reads.
+
+    Args:
+        config: The checkpoint's configuration.
+        tokenizer: The checkpoint's tokenizer.
+        image_settings: The checkpoint's ``preprocessor_config.json``.
+
+    Raises:
+        CheckpointError: If the tokenizer lacks a token that the configuration implies.
+    """
+
+    def __init__(
+        self,
+        config: GARConfig,
+        tokenizer: PreTrainedTokenizerFast,
+        image_settings: dict[str, Any],
+    ) -> None:
+        self.config = config
+        self.tokenizer = tokenizer
+        self.image_settings = image_settings
+        known = set(PerceptionLMImageProcessor.valid_kwargs.__annotations__) | {
+            "do_resize", "do_rescale", "do_normalize", "do_convert_rgb", "resample", "size",
+            "rescale_factor", "image_mean", "image_std",
+        }  # fmt: skip
+        self._images = _ImageProcessor(
+            **{key: value for key, value in image_settings.items() if key in known}
+        )
+        self.image_id = self._token_id("<|image|>")
+        self.prompt_ids = [self._token_id(f"<Prompt{n}>") for n in range(config.prompt_numbers)]
+        self.stop_ids = tuple(
+            self._token_id(token)
+            for token in ("<|eot_id|>", "<|end_of_text|>")
+            if token in self._vocabulary
+        )
+        if not self.stop_ids:
+            raise CheckpointError("the tokenizer has no <|eot_id|>; expected GAR's tokenizer")
+        # Video frame t stands as reserved token 2 + t, as in the published code. The id at a
+        # replayed place has no effect, so frames beyond the last one share it.
+        self._frame_ids: list[int] = []
+        while (
+            token := f"<|reserved_special_token_{2 + len(self._frame_ids)}|>"
+        ) in self._vocabulary:
+            self._frame_ids.append(self._vocabulary[token])
+        if not self._frame_ids:
+            raise CheckpointError("the tokenizer has no <|reserved_special_token_2|>")
+
+    # ---------------------------------------------------------------- words
+
+    @cached_property
+    def _vocabulary(self) -> dict[str, int]:
+        return dict(self.tokenizer.get_vocab())
+
+    def _token_id(self, token: str) -> int:
+        if token not in self._vocabulary:
+            raise CheckpointError(f"the tokenizer lacks {token}; expected GAR's tokenizer")
+        return self._vocabulary[token]
+
+    @cached_property
+    def _plain(self) -> Tokenizer:
+        """The tokenizer without its added tokens: nothing typed can become a control token."""
+        state = json.loads(self.tokenizer.backend_tokenizer.to_str())
+        state["added_tokens"] = []
+        state["post_processor"] = None
+        return Tokenizer.from_str(json.dumps(state))
+
+    def encode_plain(self, text: str) -> list[int]:
+        """Tokenise words that somebody typed; spellings of control tokens stay words."""
+        return list(self._plain.encode(text, add_special_tokens=False).ids) if text else []
+
+    def encode_control(self, text: str) -> list[int]:
+        """Tokenise our own template's text, control tokens included."""
+        return list(self.tokenizer(text, add_special_tokens=False)["input_ids"]) if text else []
+
+    def decode(self, token_ids: Sequence[int]) -> str:
+        """Turn an answer's tokens into text, without control tokens."""
+        return str(self.tokenizer.decode(list(token_ids), skip_special_tokens=True)).strip()
+
+    @cached_property
+    def _turns(self) -> _Turns:
+        template = self.tokenizer.chat_template or _TEMPLATE
+        said = [
+            {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": _HERE}]},
+            {"role": "assistant", "content": [{"type": "text", "text": _HERE}]},
+            {"role": "user", "content": [{"type": "text", "text": _HERE}]},
+        ]
+        text = str(
+            self.tokenizer.apply_chat_template(
+                said, chat_template=template, tokenize=False, add_generation_prompt=True
+            )
+        )
+        pieces = text.split(_HERE)
+        if len(pieces) != 4 or pieces[0].count("<|image|>") != 1:
+            raise CheckpointError(
+                "the checkpoint's chat template does not keep one picture and the texts in order"
+            )
+        opening, before_text = pieces[0].split("<|image|>")
+        if pieces[1] != pieces[3]:
+            # The last piece is the generation prompt; a template must open turns alike.
+            raise CheckpointError("the checkpoint's chat template opens turns in two ways")
+        return _Turns(opening, before_text, to_assistant=pieces[3], to_user=pieces[2])
+
+    def _name(self, writer: _Writer, number: int) -> None:
+        """Write an object's name: a token, or plain words beyond the checkpoint's prompts."""
+        if number < len(self.prompt_ids):
+            writer.control([self.prompt_ids[number]])
+        else:
+            writer.plain(f"<Prompt{number}>")
+
+    def question_ids(
+        self, parts: Sequence[QuestionPart], prompt: RegionPrompt, *, first: bool = True
+    ) -> list[int]:
+        """Return a question's tokens, from the end of what is before it to the answer's start.
+
+        Args:
+            parts: The question.
+            prompt: The prompt it is asked about.
+            first: Whether it follows the prompt itself, or an earlier answer.
+
+        Raises:
+            PromptError: If it mentions an object that is not in the prompt.
+        """
+        numbers = {slot.object_id: slot.number for slot in prompt.slots}
+        writer = _Writer(self)
+        if not first:
+            writer.control(self.encode_control(self._turns.to_user))
+        elif len(prompt.slots) > 1:
+            writer.plain("\n\n")
+        for part in _trimmed(parts):
+            if isinstance(part, ObjectMention):
+                if part.object_id not in numbers:
+                    raise PromptError(
+                        f"the question mentions <{part.object_id}>, but the objects here are "
+                        f"{', '.join(f'<{i}>' for i in numbers) or 'none'}"
+                    )
+                self._name(writer, numbers[part.object_id])
+            else:
+                writer.plain(part)
+        writer.control(self.encode_control(self._turns.to_assistant))
+        return writer.ids
+
+    def answer_ids(self, text: str) -> list[int]:
+        """Return the tokens of an answer given by text, its stop token included."""
+        return [*self.encode_plain(text.strip()), self.stop_ids[0]]
+
+    # ---------------------------------------------------------------- pictures
+
+    def tokens_for(self, num_tiles: int, num_regions: int) -> int:
+        """Return the tokens that tiles and visible regions cost."""
+        return (num_tiles + num_regions) * self.config.tokens_per_tile
+
+    def tile_grid(self, width: int, height: int) -> tuple[int, int]:
+        """Return (columns, rows) of the tiles that a photograph is cut into, thumbnail aside."""
+        return self._fit(width, height)
+
+    def _fit(self, width: int, height: int) -> tuple[int, int]:
+        size, most = self._images.tile_size, self._images.max_num_tiles
+        if most <= 1:
+            return 1, 1
+        fitted = self._images._fit_image_to_canvas(
+            img_width=width, img_height=height, tile_size=size
+        ) or self._images._find_closest_aspect_ratio(
+            img_width=width, img_height=height, tile_size=size
+        )
+        return int(fitted[0]), int(fitted[1])
+
+    def _pixels(self, prompt: RegionPrompt) -> torch.Tensor:
+        frames = torch.from_numpy(np.ascontiguousarray(prompt.frames)).permute(0, 3, 1, 2)
+        kind = "thumb+tile" if prompt.is_image else "single"
+        output = self._images(
+            images=list(frames), vision_input_type=kind, return_tensors="pt", do_convert_rgb=False
+        )
+        return torch.cat(list(output["pixel_values"]))  # [N, 3, S, S]
+
+    def _mask_tiles(self, union: torch.Tensor, is_image: bool) -> torch.Tensor:
+        """Resize union masks ``[F, 1, H, W]`` uint8 as the pictures are; ``[N, 3, S, S]`` float."""
+        side = self.config.tile_size
+
+        def nearest(columns: int, rows: int) -> torch.Tensor:
+            size = [rows * side, columns * side]
+            return vision.resize(union, size, interpolation=InterpolationMode.NEAREST)
+
+        tiles = nearest(1, 1)  # [F, 1, S, S]
+        if is_image:
+            columns, rows = self._fit(union.shape[-1], union.shape[-2])
+            canvas = nearest(columns, rows)  # [1, 1, rows*S, columns*S]
+            cut = canvas.unflatten(3, (columns, side)).unflatten(2, (rows, side))
+            cut = cut.permute(0, 2, 4, 1, 3, 5).flatten(0, 2)  # [rows*columns, 1, S, S]
+            tiles = torch.cat([tiles, cut])
+        return tiles.expand(-1, 3, -1, -1).float()
+
+    # ---------------------------------------------------------------- the prompt
+
+    def __call__(self, prompt: RegionPrompt) -> ModelInputs:
+        """Return the prompt as the model reads it, up to where the question begins.
+
+        What is said afterwards does not change it, so it is encoded once for all questions.
+        """
+        pixel_values = self._pixels(prompt)
+        maps, num_tiles = self._feature_maps(prompt, len(pixel_values))
+        mask_values, boxes = self._regions(prompt)
+        writer = _Writer(self)
+        writer.control(self.encode_control(self._turns.opening))
+        image = writer.placeholders(self.image_id, num_tiles * self.config.tokens_per_tile)
+        writer.control(self.encode_control(self._turns.before_text))
+        spans = self._write_preamble(writer, prompt) if prompt.slots else []
+        input_ids = torch.tensor([writer.ids], dtype=torch.int64)
+        image_positions = torch.zeros_like(input_ids, dtype=torch.bool)
+        image_positions[:, image.start : image.stop] = True
+        region_positions = torch.zeros_like(image_positions)
+        for span in spans:
+            region_positions[:, span.start : span.stop] = True
+        return ModelInputs(
+            input_ids=input_ids,
+            pixel_values=pixel_values,
+            mask_values=mask_values,
+            image_positions=image_positions,
+            region_positions=region_positions,
+            boxes=boxes,
+            feature_maps=maps,
+        )
+
+    def _feature_maps(
+        self, prompt: RegionPrompt, num_tiles: int
+    ) -> tuple[tuple[FeatureMap, ...], int]:
+        if not prompt.is_image:
+            return tuple(FeatureMap(first_tile=t) for t in range(num_tiles)), num_tiles
+        columns, rows = self._fit(prompt.frames.shape[2], prompt.frames.shape[1])
+        # Tile 0 is the thumbnail; regions are replayed from the tiles.
+        return (FeatureMap(first_tile=1, rows=rows, columns=columns),), num_tiles
+
+    def _regions(self, prompt: RegionPrompt) -> tuple[torch.Tensor | None, torch.Tensor]:
+        """Return the mask tiles and the boxes, decoding each region's mask once."""
+        count, height, width = prompt.frames.shape[:3]
+        if not prompt.slots:
+            return None, torch.zeros((0, 5), dtype=torch.float32)
+        union = np.zeros((count, 1, height, width), dtype=np.uint8)
+        boxes = []
+        for slot in prompt.slots:
+            for frame, rle in enumerate(slot.masks):
+                if rle is None:
+                    continue
+                mask = masks.decode(rle)
+                if mask.shape != (height, width):
+                    raise PromptError(
+                        f"object {slot.object_id} has a mask of {mask.shape[1]}x{mask.shape[0]} "
+                        f"pixels on frames of {width}x{height}; expected the frames' size"
+                    )
+                union[frame, 0] |= mask
+                boxes.append((frame, *_normalised_box(mask)))
+        mask_values = self._mask_tiles(torch.from_numpy(union), prompt.is_image)
+        return mask_values, torch.tensor(boxes, dtype=torch.float32).reshape(-1, 5)
+
+    def _write_preamble(self, writer: _Writer, prompt: RegionPrompt) -> list[range]:
+        """Introduce the objects in the words of GAR's training data; return the replayed places."""
+        spans = []
+        writer.plain("There are some objects I am curious about: ")
+        for slot in prompt.slots:
+            self._name(writer, slot.number)
+            writer.plain("; " if len(prompt.slots) > 1 else ";")
+        for slot in prompt.slots:
+            writer.plain("\n")
+            self._name(writer, slot.number)
+            writer.plain(": ")
+            for frame, rle in enumerate(slot.masks):
+                if rle is not None:
+                    token = self._placeholder(prompt, slot.number, frame)
+                    spans.append(writer.placeholders(token, self.config.tokens_per_tile))
+        return spans
+
+    def _placeholder(self, prompt: RegionPrompt, number: int, frame: int) -> int:
+        if prompt.is_image:
+            known = self.config.crop_tokens_ids
+            return known[number] if number < len(known) else self._frame_ids[-1]
+        return self._frame_ids[min(frame, len(self._frame_ids) - 1)]
+
+
+class _Writer:
+    r"""Token ids in the making; plain text between control tokens is tokenised in one piece.
+
+    Tokenising ``"; "`` and then ``"\n"`` gives other tokens than ``"; \n"``.
+    """
+
+    def __init__(self, processor: GARProcessor) -> None:
+        self._processor = processor
+        self._ids: list[int] = []
+        self._text = ""
+
+    def plain(self, text: str) -> None:
+        self._text += text
+
+    def control(self, ids: Sequence[int]) -> None:
+        self._flush()
+        self._ids += ids
+
+    def placeholders(self, token_id: int, count: int) -> range:
+        self._flush()
+        start = len(self._ids)
+        self._ids += [token_id] * count
+        return range(start, start + count)
+
+    def _flush(self) -> None:
+        self._ids += self._processor.encode_plain(self._text)
+        self._text = ""
+
+    @property
+    def ids(self) -> list[int]:
+        self._flush()
+        return self._ids
+
+
+def _trimmed(parts: Sequence[QuestionPart]) -> list[QuestionPart]:
+    """Cut white space off both ends of a question."""
+    trimmed = list(parts)
+    if trimmed and isinstance(trimmed[0], str):
+        trimmed[0] = trimmed[0].lstrip()
+    if trimmed and isinstance(trimmed[-1], str):
+        trimmed[-1] = trimmed[-1].rstrip()
+    return trimmed
+
+
+def _normalised_box(mask: np.ndarray) -> tuple[float, float, float, float]:
+    """Return (x_min/W, y_min/H, x_max/W, y_max/H) of a mask; the last pixel's own index counts."""
+    columns = np.flatnonzero(mask.any(axis=0))
+    rows = np.flatnonzero(mask.any(axis=1))
+    height, width = mask.shape
+    return (
+        float(columns[0]) / width,
+        float(rows[0]) / height,
+        float(columns[-1]) / width,
+        float(rows[-1]) / height,
+    )
