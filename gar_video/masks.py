@@ -1,0 +1,429 @@
+"""Masks of one object in one frame: run-length coded, as boxes, resized. Pure numpy.
+
+An RLE is COCO's compressed form, ``{"size": [height, width], "counts": str}``: pixels counted
+column by column, the first run empty pixels. What comes from outside goes through ``as_rle`` or
+``decode``, which check it in Python; malformed counts never reach native code.
+
+Measured on discs of 300 pixels across in 1080p frames, one mask, one core:
+encode 0.3 ms here, 1.0 pycocotools (with cv2.transpose; 2.5 without), 2.4 supervision;
+decode to a row-major array 0.2 ms here, 1.9 pycocotools, 2.1 supervision. Ours is fastest because
+only the rectangle around the object is transposed. pycocotools still draws polygons, whose exact
+pixels COCO defines by that code.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any, TypedDict
+
+import numpy as np
+import numpy.typing as npt
+
+from gar_video.errors import TracksError
+
+MAX_PIXELS = 2**28  # 16,384 x 16,384; a file that claims more is damaged or hostile
+_MAX_CHARS = 7  # per run in compressed counts: 35 bits, more than MAX_PIXELS can need
+
+BoolMask = npt.NDArray[np.bool_]
+Counts = npt.NDArray[np.int64]
+
+
+class RLE(TypedDict):
+    """COCO compressed run-length code: ``size`` is ``[height, width]``, ``counts`` ASCII."""
+
+    size: list[int]
+    counts: str
+
+
+def check_resolution(resolution_wh: Any) -> tuple[int, int]:
+    """Return ``(width, height)`` as Python ints.
+
+    Raises:
+        TracksError: If it is not two whole numbers from 1 on, or claims over ``MAX_PIXELS``.
+    """
+    try:
+        width, height = resolution_wh
+        wh = int(width), int(height)
+        whole = wh == (width, height) and not isinstance(width, bool)
+    except (TypeError, ValueError, OverflowError):
+        whole = False
+    if not whole or min(wh) < 1:
+        raise TracksError(f"frame size {resolution_wh!r}; expected (width, height) in whole pixels")
+    if wh[0] * wh[1] > MAX_PIXELS:
+        raise TracksError(
+            f"frame size {wh[0]}x{wh[1]} claims {wh[0] * wh[1]:,} pixels; "
+            f"expected at most {MAX_PIXELS:,}; the file is damaged"
+        )
+    return wh
+
+
+# -- counts: runs of 0 and 1 pixels in turn, column-major, canonical (only the first may be 0) -----
+
+
+def counts_of_mask(mask: npt.ArrayLike) -> Counts:
+    """Count the runs of an ``(H, W)`` mask; non-zero pixels belong to the object.
+
+    Raises:
+        TracksError: If the mask is not two-dimensional or has no pixels at all.
+    """
+    array = np.asarray(mask)
+    if array.ndim != 2 or array.size == 0:
+        raise TracksError(f"mask of shape {array.shape}; expected (height, width)")
+    check_resolution((array.shape[1], array.shape[0]))
+    if array.dtype != np.bool_:
+        array = array != 0
+    height = array.shape[0]
+    rows = np.flatnonzero(array.any(axis=1))
+    if len(rows) == 0:
+        return np.array([array.size], np.int64)
+    y_0, y_1 = int(rows[0]), int(rows[-1]) + 1
+    columns = np.flatnonzero(array[y_0:y_1].any(axis=0))
+    x_0, x_1 = int(columns[0]), int(columns[-1]) + 1
+    # One empty pixel before the first and after each column: every run starts and ends inside it.
+    stride = y_1 - y_0 + 1
+    padded = np.zeros(1 + (x_1 - x_0) * stride, np.bool_)
+    padded[1:].reshape(x_1 - x_0, stride)[:, :-1] = array[y_0:y_1, x_0:x_1].T
+    column, row = np.divmod(np.flatnonzero(padded[1:] != padded[:-1]), stride)
+    edges = (x_0 + column) * height + (y_0 + row)
+    return _counts_of_edges(edges, array.size)
+
+
+def _counts_of_edges(edges: Counts, num_pixels: int) -> Counts:
+    """Turn positions where runs of 1 start and end, in turn, into canonical counts."""
+    counts = np.diff(edges, prepend=0, append=num_pixels)
+    return canonical(counts)
+
+
+def canonical(counts: Counts) -> Counts:
+    """Merge runs around empty ones, so that equal masks have equal counts."""
+    if counts[1:].all():
+        return counts
+    value = np.arange(len(counts)) % 2
+    kept = counts > 0
+    counts, value = counts[kept], value[kept]
+    first = np.flatnonzero(np.diff(value, prepend=-1))
+    merged = np.add.reduceat(counts, first)
+    return merged if value[0] == 0 else np.concatenate([[0], merged])
+
+
+def counts_of_rectangle(box: tuple[int, int, int, int], resolution_wh: tuple[int, int]) -> Counts:
+    """Counts of a filled rectangle ``(x_0, y_0, x_1, y_1)``, its ends exclusive."""
+    width, height = resolution_wh
+    x_0, y_0, x_1, y_1 = box
+    starts = np.arange(x_0, x_1, dtype=np.int64) * height
+    edges = np.stack([starts + y_0, starts + y_1], axis=1).ravel()
+    return _counts_of_edges(edges, width * height)
+
+
+def pack(counts: Counts) -> bytes:
+    """Write counts in COCO's compressed form.
+
+    From the fourth on, each count stands as its difference from the one before last; a number is
+    written in groups of five bits, lowest first, as ``chr(48 + group + 32 * more)``.
+    """
+    values = counts.astype(np.int64)
+    values[3:] -= counts[1:-2]
+    magnitude = np.where(values < 0, ~values, values)
+    num_chars = np.ones(len(values), np.int64)
+    for chars in range(1, _MAX_CHARS):
+        num_chars += magnitude >= 1 << (5 * chars - 1)
+    place = np.arange(int(num_chars.max()))
+    groups = (values[:, None] >> (5 * place)) & 31
+    groups += np.where(place < num_chars[:, None] - 1, 32 + 48, 48)
+    return groups.astype(np.uint8)[place < num_chars[:, None]].tobytes()
+
+
+def unpack(packed: bytes, num_pixels: int) -> Counts:
+    """Read COCO's compressed counts.
+
+    Raises:
+        TracksError: If a character is not of the code, the last number is cut off, or the runs do
+            not add up to ``num_pixels``.
+    """
+    chars = np.frombuffer(packed, np.uint8).astype(np.int64) - 48
+    if len(chars) == 0 or len(chars) > _MAX_CHARS * (num_pixels + 2):
+        raise TracksError(f"RLE of {len(chars)} characters for {num_pixels} pixels is malformed")
+    last = np.flatnonzero(chars & 32 == 0)
+    if chars.min() < 0 or chars.max() > 63 or len(last) == 0 or last[-1] != len(chars) - 1:
+        raise TracksError("RLE counts are malformed; expected COCO's compressed counts")
+    first = np.concatenate([[0], last[:-1] + 1])
+    length = last - first + 1
+    if length.max() > _MAX_CHARS:
+        raise TracksError("RLE counts hold a number out of range; the file is damaged")
+    place = np.arange(len(chars)) - np.repeat(first, length)
+    counts = np.add.reduceat((chars & 31) << (5 * place), first)
+    negative = chars[last] & 16 != 0
+    counts[negative] -= np.int64(1) << (5 * length[negative])
+    counts[1::2] = np.cumsum(counts[1::2])
+    counts[2::2] = np.cumsum(counts[2::2])
+    return _checked(counts, num_pixels)
+
+
+def _checked(counts: Counts, num_pixels: int) -> Counts:
+    """Return canonical counts, or raise TracksError unless they cover the frame exactly."""
+    if len(counts) == 0 or counts.min() < 0 or counts.max() > num_pixels:
+        raise TracksError("RLE counts hold a run out of range; the file is damaged")
+    total = int(counts.sum())
+    if total != num_pixels:
+        raise TracksError(
+            f"RLE counts add up to {total} pixels, but its size says {num_pixels}; "
+            "expected them equal"
+        )
+    return canonical(counts)
+
+
+def box_of_counts(counts: Counts, height: int) -> tuple[int, int, int, int] | None:
+    """Tight rectangle ``(x_0, y_0, x_1, y_1)`` around the object, ends exclusive; None if empty."""
+    if len(counts) < 2:
+        return None
+    edges = np.cumsum(counts)
+    starts, ends = edges[0:-1:2], edges[1::2] - 1  # ends inclusive here
+    x_0, x_1 = int(starts[0]) // height, int(ends[-1]) // height + 1
+    first_row, last_row = starts % height, ends % height
+    if (starts // height != ends // height).any():  # a run that goes over a column's end
+        return x_0, 0, x_1, height
+    return x_0, int(first_row.min()), x_1, int(last_row.max()) + 1
+
+
+def mask_of_counts(counts: Counts, resolution_wh: tuple[int, int]) -> BoolMask:
+    """Draw counts as an ``(H, W)`` bool array, row-major."""
+    width, height = resolution_wh
+    mask = np.zeros((height, width), np.bool_)
+    box = box_of_counts(counts, height)
+    if box is not None:
+        x_0, y_0, x_1, y_1 = box
+        edges = np.cumsum(counts)[: len(counts) // 2 * 2] - x_0 * height
+        runs = np.diff(edges, prepend=0, append=(x_1 - x_0) * height)
+        columns = np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(x_1 - x_0, height)
+        mask[y_0:y_1, x_0:x_1] = columns[:, y_0:y_1].T
+    return mask
+
+
+# -- RLE dictionaries ------------------------------------------------------------------------------
+
+
+def encode(mask: npt.ArrayLike) -> RLE:
+    """Code an ``(H, W)`` mask; non-zero pixels belong to the object.
+
+    Raises:
+        TracksError: If the mask is not two-dimensional.
+    """
+    array = np.asarray(mask)
+    counts = counts_of_mask(array)
+    return {"size": [int(array.shape[0]), int(array.shape[1])], "counts": pack(counts).decode()}
+
+
+def encode_many(masks: Iterable[npt.ArrayLike]) -> list[RLE]:
+    """Code ``(N, H, W)`` masks, one RLE each."""
+    return [encode(mask) for mask in masks]
+
+
+def decode(rle: Any) -> BoolMask:
+    """Draw an RLE (compressed or uncompressed counts) as an ``(H, W)`` bool array.
+
+    Raises:
+        TracksError: If the RLE is malformed.
+    """
+    counts, resolution_wh = _counts_of_rle(rle)
+    return mask_of_counts(counts, resolution_wh)
+
+
+def area(rle: Any) -> int:
+    """Number of the object's pixels in an RLE.
+
+    Raises:
+        TracksError: If the RLE is malformed.
+    """
+    return int(_counts_of_rle(rle)[0][1::2].sum())
+
+
+def box_xyxy(rle_or_mask: Any) -> npt.NDArray[np.float64] | None:
+    """Tight box around the object, in pixel edges.
+
+    Args:
+        rle_or_mask: An RLE or an ``(H, W)`` mask.
+
+    Returns:
+        ``(x_min, y_min, x_max, y_max)`` float64, where a single pixel at column 3 spans 3 to 4;
+        None if there is no pixel.
+
+    Raises:
+        TracksError: If the RLE is malformed or the mask not two-dimensional.
+    """
+    if isinstance(rle_or_mask, dict):
+        counts, (_, height) = _counts_of_rle(rle_or_mask)
+    else:
+        counts, height = counts_of_mask(rle_or_mask), np.asarray(rle_or_mask).shape[0]
+    box = box_of_counts(counts, height)
+    return None if box is None else np.array(box, np.float64)
+
+
+def _counts_of_rle(rle: Any) -> tuple[Counts, tuple[int, int]]:
+    """Validate an RLE dictionary; return its canonical counts and ``(width, height)``."""
+    if not isinstance(rle, dict) or "counts" not in rle or "size" not in rle:
+        raise TracksError(
+            f"RLE is {_short(rle)}; expected {{'size': [height, width], 'counts': …}}"
+        )
+    size, counts = rle["size"], rle["counts"]
+    if not isinstance(size, (list, tuple, np.ndarray)) or len(size) != 2:
+        raise TracksError(f"RLE size {_short(size)}; expected [height, width]")
+    width, height = check_resolution((size[1], size[0]))
+    if isinstance(counts, str):
+        try:
+            counts = counts.encode("ascii")
+        except UnicodeEncodeError:
+            raise TracksError("RLE counts are not ASCII; expected COCO's code") from None
+    if isinstance(counts, bytes):
+        return unpack(counts, width * height), (width, height)
+    if not isinstance(counts, (list, tuple, np.ndarray)):
+        raise TracksError(f"RLE counts are {_short(counts)}; expected a string or a list of runs")
+    if len(counts) > width * height + 2:
+        raise TracksError(f"RLE of {len(counts)} runs for {width * height} pixels is malformed")
+    try:
+        runs = np.asarray(counts)
+    except ValueError:
+        runs = np.empty(0)
+    if runs.ndim != 1 or not np.issubdtype(runs.dtype, np.integer):
+        raise TracksError("uncompressed RLE counts; expected a list of whole numbers")
+    return _checked(runs.astype(np.int64), width * height), (width, height)
+
+
+def counts_of_segmentation(segmentation: Any, resolution_wh: tuple[int, int]) -> Counts:
+    """Counts of anything ``as_rle`` takes; see there."""
+    width, height = check_resolution(resolution_wh)
+    if isinstance(segmentation, dict):
+        counts, size_wh = _counts_of_rle(segmentation)
+    elif isinstance(segmentation, np.ndarray) and segmentation.ndim == 2 and _is_mask(segmentation):
+        counts, size_wh = counts_of_mask(segmentation), segmentation.shape[::-1]
+    elif isinstance(segmentation, (list, tuple, np.ndarray)):
+        return _counts_of_polygons(list(segmentation), width, height)
+    else:
+        raise TracksError(
+            f"segmentation is {_short(segmentation)}; expected an RLE, polygons or a mask"
+        )
+    if tuple(size_wh) != (width, height):
+        raise TracksError(
+            f"mask of {size_wh[0]}x{size_wh[1]} pixels for frames of {width}x{height}; "
+            "expected the video's own size"
+        )
+    return counts
+
+
+def as_rle(segmentation: Any, resolution_wh: tuple[int, int]) -> RLE:
+    """Bring a mask in any of COCO's forms into the compressed one.
+
+    Args:
+        segmentation: An RLE with compressed (``str``, ``bytes``) or uncompressed (list) counts;
+            polygons ``[[x1, y1, x2, y2, ...], ...]`` in pixels, of which the union counts; one flat
+            polygon; or an ``(H, W)`` mask of bool or integers.
+        resolution_wh: The frame's ``(width, height)``; an RLE's size must equal it.
+
+    Raises:
+        TracksError: If it is malformed or of another size.
+    """
+    counts = counts_of_segmentation(segmentation, resolution_wh)
+    return {"size": [resolution_wh[1], resolution_wh[0]], "counts": pack(counts).decode()}
+
+
+def _is_mask(array: npt.NDArray[Any]) -> bool:
+    return array.dtype == np.bool_ or np.issubdtype(array.dtype, np.integer)
+
+
+def _counts_of_polygons(polygons: Sequence[Any], width: int, height: int) -> Counts:
+    """Union of polygons, drawn by pycocotools after every coordinate is checked."""
+    import pycocotools.mask as coco
+
+    if len(polygons) > 0 and np.isscalar(polygons[0]):
+        polygons = [polygons]
+    limit = 16 * max(width, height)  # far outside the frame: native code would allocate by it
+    rings = []
+    for polygon in polygons:
+        try:
+            ring = np.asarray(polygon, dtype=np.float64).ravel()
+        except (TypeError, ValueError):
+            raise TracksError(f"polygon {_short(polygon)}; expected [x1, y1, x2, y2, …]") from None
+        if len(ring) < 6 or len(ring) % 2:
+            raise TracksError(f"polygon of {len(ring)} numbers; expected three or more x, y pairs")
+        if not np.isfinite(ring).all() or np.abs(ring).max() > limit:
+            raise TracksError(
+                f"polygon holds NaN or lies far outside the {width}x{height} frame; "
+                "expected pixel coordinates"
+            )
+        rings.append(ring.tolist())
+    if not rings:
+        return np.array([width * height], np.int64)
+    merged = coco.merge(coco.frPyObjects(rings, height, width))
+    return unpack(merged["counts"], width * height)
+
+
+# -- boxes and sizes -------------------------------------------------------------------------------
+
+
+def pixels_of_box(
+    xyxy: Sequence[float] | npt.NDArray[np.float64], resolution_wh: tuple[int, int]
+) -> tuple[int, int, int, int] | None:
+    """Whole pixels that a box covers: those whose centre lies in it, at least one each way.
+
+    Returns:
+        ``(x_0, y_0, x_1, y_1)``, ends exclusive, cut to the frame; None where the box has no area
+        or lies outside the frame.
+    """
+    x_1, y_1, x_2, y_2 = (float(v) for v in xyxy)
+    if not (x_1 < x_2 and y_1 < y_2):
+        return None
+    spans = []
+    for low, high, size in ((x_1, x_2, resolution_wh[0]), (y_1, y_2, resolution_wh[1])):
+        low, high = max(low, 0.0), min(high, float(size))
+        if low >= high:
+            return None
+        first, end = math.floor(low + 0.5), math.floor(high + 0.5)
+        if first >= end:  # thinner than a pixel and over no centre: the pixel it lies in
+            first = min(math.floor((low + high) / 2), size - 1)
+            end = first + 1
+        spans.append((first, end))
+    return spans[0][0], spans[1][0], spans[0][1], spans[1][1]
+
+
+def from_box(xyxy: Sequence[float], resolution_wh: tuple[int, int]) -> BoolMask:
+    """Draw a box as a mask.
+
+    Args:
+        xyxy: ``(x_min, y_min, x_max, y_max)`` in pixel edges; sub-pixel boxes take the pixels
+            whose centres they hold, at least one.
+        resolution_wh: The frame's ``(width, height)``.
+
+    Returns:
+        ``(H, W)`` bool; all False where the box has no area or lies outside the frame.
+
+    Raises:
+        TracksError: If a coordinate is not finite.
+    """
+    width, height = check_resolution(resolution_wh)
+    if len(xyxy) != 4 or not np.isfinite(np.asarray(xyxy, np.float64)).all():
+        raise TracksError(f"box {_short(xyxy)}; expected four finite numbers X1,Y1,X2,Y2")
+    mask = np.zeros((height, width), np.bool_)
+    box = pixels_of_box(xyxy, (width, height))
+    if box is not None:
+        mask[box[1] : box[3], box[0] : box[2]] = True
+    return mask
+
+
+def resize(mask: npt.ArrayLike, resolution_wh: tuple[int, int]) -> BoolMask:
+    """Resize an ``(H, W)`` mask by nearest neighbour, pixel centre to pixel centre.
+
+    Raises:
+        TracksError: If the mask is not two-dimensional or the size not positive.
+    """
+    array = np.asarray(mask)
+    if array.ndim != 2 or array.size == 0:
+        raise TracksError(f"mask of shape {array.shape}; expected (height, width)")
+    width, height = check_resolution(resolution_wh)
+    rows = (np.arange(height) * 2 + 1) * array.shape[0] // (2 * height)
+    columns = (np.arange(width) * 2 + 1) * array.shape[1] // (2 * width)
+    return array[rows[:, None], columns] != 0
+
+
+def _short(value: object) -> str:
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 60 else f"{text[:57]}…"

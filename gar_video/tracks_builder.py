@@ -1,0 +1,221 @@
+"""``TracksBuilder``: collects regions as they come and makes ``Tracks`` of them."""
+
+from __future__ import annotations
+
+import warnings
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from gar_video.errors import TracksError
+from gar_video.masks import check_resolution, counts_of_mask, counts_of_segmentation
+from gar_video.regions import BadBoxes, RegionWriter, check_frame, fit_box, whole
+from gar_video.track import Track
+from gar_video.tracks import Tracks
+
+
+class TracksBuilder:
+    """Collects regions as they come, in any order, and makes ``Tracks`` of them.
+
+    Memory grows by the coded regions alone. Building does not end it: a recorder may build again
+    after adding more, and the earlier ``Tracks`` stay as they were.
+
+    Attributes:
+        num_frames_known: Whether ``num_frames`` is the video's length, or the least it can be.
+        num_dropped_boxes: How many boxes were left out.
+        source_ids: What objects are called whose ids were mapped to ints by somebody else.
+
+    Args:
+        resolution_wh: The frames' ``(width, height)``.
+        num_frames: The video's length; None while it is not known.
+        bad_boxes: What to do with boxes that do not fit; see ``BadBoxes``.
+
+    Raises:
+        TracksError: If size or length are not positive whole numbers.
+    """
+
+    def __init__(
+        self,
+        resolution_wh: tuple[int, int],
+        num_frames: int | None = None,
+        *,
+        bad_boxes: BadBoxes = "clip",
+    ) -> None:
+        if bad_boxes not in ("clip", "refuse", "drop"):
+            raise TracksError(f"bad_boxes={bad_boxes!r}; expected 'clip', 'refuse' or 'drop'")
+        self.resolution_wh = check_resolution(resolution_wh)
+        if num_frames is not None:
+            num_frames = whole(num_frames, "num_frames")
+            if num_frames < 1:
+                raise TracksError(f"num_frames is {num_frames}; expected at least 1")
+        self.num_frames = num_frames
+        self.num_frames_known = num_frames is not None
+        self.num_dropped_boxes = 0
+        self.source_ids: dict[int, str] = {}
+        self._bad_boxes = bad_boxes
+        self._writers: dict[int | str, RegionWriter] = {}
+        self._labels: dict[int | str, Counter[str]] = {}
+        self._emptied: set[int | str] = set()  # ids for which an empty mask was given
+        self._last_frame = -1
+
+    def add_object(self, object_id: Any, label: str | None = None) -> None:
+        """Make an object known, perhaps never visible, or give it a label."""
+        key = self._key(object_id)
+        self._writer(key)
+        if label is not None:
+            self._labels.setdefault(key, Counter())[str(label)] += 1
+
+    def add_mask(
+        self,
+        frame: Any,
+        object_id: Any,
+        mask: Any,
+        score: float | None = None,
+        label: str | None = None,
+    ) -> None:
+        """Add a mask: ``(H, W)``, or anything ``masks.as_rle`` takes.
+
+        An empty one means that the object is not visible in this frame.
+
+        Raises:
+            TracksError: If the frame lies outside the video, or the mask is malformed or of
+                another size.
+        """
+        frame, key = check_frame(frame, self.num_frames), self._key(object_id)
+        try:
+            if isinstance(mask, np.ndarray) and mask.ndim == 2:
+                self._check_mask_size(mask)
+                counts = counts_of_mask(mask)
+            else:
+                counts = counts_of_segmentation(mask, self.resolution_wh)
+        except TracksError as error:
+            raise TracksError(f"object {object_id} in frame {frame}: {error}") from None
+        self.add_object(object_id, label)
+        if not self._writer(key).add_mask(frame, counts, _score(score)):
+            self._emptied.add(key)
+        self._last_frame = max(self._last_frame, frame)
+
+    def add_box(
+        self,
+        frame: Any,
+        object_id: Any,
+        xyxy: Any,
+        score: float | None = None,
+        label: str | None = None,
+    ) -> None:
+        """Add a box region ``(x_min, y_min, x_max, y_max)`` in pixel edges.
+
+        Raises:
+            TracksError: If the frame lies outside the video, or the box does not fit and the
+                builder's ``bad_boxes`` refuses it.
+        """
+        frame, key = check_frame(frame, self.num_frames), self._key(object_id)
+        where = f"object {object_id} in frame {frame}"
+        box = fit_box(xyxy, self.resolution_wh, self._bad_boxes, where)
+        self.add_object(object_id, label)
+        if box is None:
+            self.num_dropped_boxes += 1
+        else:
+            self._writer(key).add_box(frame, box, _score(score))
+        self._last_frame = max(self._last_frame, frame)
+
+    def see_frame(self, frame: Any) -> None:
+        """Note that the video has this frame, though nothing is visible in it."""
+        if frame >= 0:
+            self._last_frame = max(self._last_frame, check_frame(frame, self.num_frames))
+
+    def build(
+        self,
+        *,
+        allow_empty: bool = False,
+        source_format: str | None = None,
+        ignored: Tracks | None = None,
+    ) -> Tracks:
+        """Make tracks of what was added so far, objects in order of their first addition.
+
+        Raises:
+            TracksError: If a frame stands twice for an object, or all its masks are empty and
+                ``allow_empty`` is False.
+        """
+        if self.num_dropped_boxes:
+            warnings.warn(
+                f"{self.num_dropped_boxes} boxes were left out: NaN, inverted or outside the frame",
+                stacklevel=3,
+            )
+        num_frames = max(self._last_frame + 1, 1) if self.num_frames is None else self.num_frames
+        numbers = self._numbers()
+        tracks = []
+        for key, writer in self._writers.items():
+            if key in self._emptied and not len(writer) and not allow_empty:
+                raise TracksError(
+                    f"the mask of object {key} is empty in every frame given; "
+                    "expected at least one pixel of the object"
+                )
+            labels = self._labels.get(key)
+            label = labels.most_common(1)[0][0] if labels else None
+            columns = writer.columns(numbers[key])
+            tracks.append(Track(numbers[key], label, self.resolution_wh, num_frames, columns))
+        return Tracks(
+            tracks,
+            self.resolution_wh,
+            num_frames,
+            num_frames_known=self.num_frames_known,
+            source_format=source_format,
+            source_ids=self.source_ids
+            | {numbers[key]: key for key in self._writers if isinstance(key, str)},
+            ignored=ignored,
+        )
+
+    def _writer(self, key: int | str) -> RegionWriter:
+        if key not in self._writers:
+            self._writers[key] = RegionWriter(self.resolution_wh)
+        return self._writers[key]
+
+    def _check_mask_size(self, mask: npt.NDArray[Any]) -> None:
+        width, height = self.resolution_wh
+        if mask.shape != (height, width):
+            raise TracksError(
+                f"mask of {mask.shape[1]}x{mask.shape[0]} pixels for frames of {width}x{height}; "
+                "expected the video's own size"
+            )
+
+    @staticmethod
+    def _key(object_id: Any) -> int | str:
+        """Ints and strings of digits are ids; other strings get one when tracks are built."""
+        if isinstance(object_id, str):
+            text = object_id.strip()
+            if not text:
+                raise TracksError("an object id is an empty string; expected a number or a name")
+            if not (text.isascii() and text.isdigit() and text == str(int(text[:18]))):
+                return object_id
+            object_id = int(text)
+        number = whole(object_id, "object id")
+        if not 0 <= number < 2**63:
+            raise TracksError(f"object id {number}; expected 0 or more, below 2**63")
+        return number
+
+    def _numbers(self) -> dict[int | str, int]:
+        taken = {key for key in self._writers if isinstance(key, int)}
+        numbers: dict[int | str, int] = {}
+        free = 1
+        for key in self._writers:
+            if isinstance(key, int):
+                numbers[key] = key
+                continue
+            while free in taken:
+                free += 1
+            numbers[key] = free
+            free += 1
+        return numbers
+
+
+def _score(score: float | None) -> float:
+    """Return a score as float, NaN for none."""
+    if score is None:
+        return float("nan")
+    value = float(score)
+    if value in (float("inf"), float("-inf")):
+        raise TracksError("a score is infinite; expected a finite number or none")
+    return value
