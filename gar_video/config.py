@@ -33,6 +33,7 @@ class GARConfig(PreTrainedConfig):
             paper (arXiv 2510.18876) says. Files without the key are published ones.
         choice_scoring: How ``choose`` scores options by default: the option's ``"letter"`` after
             the listed options, or the likelihood of its ``"text"`` as an answer.
+        num_frames: How many frames of a video are looked at by default.
     """
 
     mllm_config: PerceptionLMConfig
@@ -49,6 +50,7 @@ class GARConfig(PreTrainedConfig):
         mask_path_embedding_out_channels: int | None = None,
         replay_convention: ReplayConvention = "as_released",
         choice_scoring: ChoiceScoring = "letter",
+        num_frames: int = 16,
         **kwargs: Any,
     ) -> None:
         if replay_convention not in REPLAY_CONVENTIONS:
@@ -59,17 +61,19 @@ class GARConfig(PreTrainedConfig):
             raise CheckpointError(
                 f"choice_scoring is {choice_scoring!r}; expected one of {CHOICE_SCORINGS}"
             )
-        if not isinstance(mllm_config, PerceptionLMConfig):
-            given = {
-                key: value for key, value in (mllm_config or {}).items() if key != "model_type"
-            }
-            mllm_config = PerceptionLMConfig(**given)
+        if isinstance(mllm_config, PerceptionLMConfig):
+            mllm = mllm_config
+        else:
+            given = dict(mllm_config or {})
+            given.pop("model_type", None)
+            mllm = PerceptionLMConfig(**given)
         # Published files name the code to run; nothing here ever runs it, nor writes it again.
         for remote in ("auto_map", "patch_size_h", "patch_size_w"):
             kwargs.pop(remote, None)
         kwargs.setdefault("architectures", ["GARModel"])
-        kwargs.setdefault("tie_word_embeddings", bool(mllm_config.text_config.tie_word_embeddings))
-        self.mllm_config: PerceptionLMConfig = mllm_config
+        text: Any = mllm.text_config
+        kwargs.setdefault("tie_word_embeddings", bool(text.tie_word_embeddings))
+        self.mllm_config = mllm
         self.prompt_numbers = int(prompt_numbers)
         self.crop_tokens_ids = [] if crop_tokens_ids is None else [int(i) for i in crop_tokens_ids]
         self.kernel_size = [14, 14] if kernel_size is None else [int(k) for k in kernel_size]
@@ -80,6 +84,7 @@ class GARConfig(PreTrainedConfig):
         )
         self.replay_convention = replay_convention
         self.choice_scoring = choice_scoring
+        self.num_frames = int(num_frames)
         super().__init__(**kwargs)
 
     @property

@@ -115,6 +115,11 @@ class GARModel(PreTrainedModel):
         """The decoder without its head."""
         return self.mllm.model.language_model
 
+    @property
+    def floating_dtype(self) -> torch.dtype:
+        """The type pixels come in; quantised weights do not tell it, the mask embedding does."""
+        return self.mask_patch_embedding.weight.dtype
+
     def _add_mask_tokens(
         self, _module: nn.Module, _args: tuple[Any, ...], output: torch.Tensor
     ) -> torch.Tensor | None:

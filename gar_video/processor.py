@@ -26,7 +26,7 @@ from gar_video import masks
 from gar_video.config import GARConfig
 from gar_video.errors import CheckpointError, PromptError
 from gar_video.model import FeatureMap, ModelInputs
-from gar_video.prompt import ObjectMention, QuestionPart, RegionPrompt
+from gar_video.prompt import LETTERS, ObjectMention, QuestionPart, RegionPrompt, RegionSlot
 
 # A private-use character that no template writes and no trim removes.
 _HERE = "\ue000"
@@ -129,6 +129,16 @@ class GARProcessor:
         if not self._frame_ids:
             raise CheckpointError("the tokenizer has no <|reserved_special_token_2|>")
 
+    @property
+    def num_prompts(self) -> int:
+        """How many objects the checkpoint has names for."""
+        return len(self.prompt_ids)
+
+    @property
+    def context_length(self) -> int:
+        """Tokens the language model was trained to."""
+        return self.config.context_length
+
     # ---------------------------------------------------------------- words
 
     @cached_property
@@ -204,28 +214,54 @@ class GARProcessor:
         Raises:
             PromptError: If it mentions an object that is not in the prompt.
         """
-        numbers = {slot.object_id: slot.number for slot in prompt.slots}
         writer = _Writer(self)
         if not first:
             writer.control(self.encode_control(self._turns.to_user))
         elif len(prompt.slots) > 1:
             writer.plain("\n\n")
-        for part in _trimmed(parts):
-            if isinstance(part, ObjectMention):
-                if part.object_id not in numbers:
-                    raise PromptError(
-                        f"the question mentions <{part.object_id}>, but the objects here are "
-                        f"{', '.join(f'<{i}>' for i in numbers) or 'none'}"
-                    )
-                self._name(writer, numbers[part.object_id])
-            else:
-                writer.plain(part)
+        self._write_parts(writer, parts, prompt)
         writer.control(self.encode_control(self._turns.to_assistant))
         return writer.ids
 
-    def answer_ids(self, text: str) -> list[int]:
-        """Return the tokens of an answer given by text, its stop token included."""
-        return [*self.encode_plain(text.strip()), self.stop_ids[0]]
+    def _write_parts(
+        self, writer: _Writer, parts: Sequence[QuestionPart], prompt: RegionPrompt
+    ) -> None:
+        numbers = {slot.object_id: slot.number for slot in prompt.slots}
+        for part in _trimmed(parts):
+            if not isinstance(part, ObjectMention):
+                writer.plain(part)
+            elif part.object_id in numbers:
+                self._name(writer, numbers[part.object_id])
+            else:
+                raise PromptError(
+                    f"the text mentions <{part.object_id}>, but the objects here are "
+                    f"{', '.join(f'<{i}>' for i in numbers) or 'none'}"
+                )
+
+    def answer_ids(self, parts: Sequence[QuestionPart], prompt: RegionPrompt) -> list[int]:
+        """Return the tokens of a given answer, its stop token included.
+
+        Args:
+            parts: The answer's words and the objects it mentions.
+            prompt: The prompt it belongs to.
+        """
+        writer = _Writer(self)
+        self._write_parts(writer, parts, prompt)
+        writer.control([self.stop_ids[0]])
+        return writer.ids
+
+    def letter_ids(self, count: int) -> list[int]:
+        """Return the first tokens of the answers A, B, C …, as this tokenizer writes them.
+
+        Raises:
+            CheckpointError: If two letters begin with the same token.
+        """
+        ids = [self.encode_plain(LETTERS[n])[0] for n in range(count)]
+        if len(set(ids)) != count:
+            raise CheckpointError(
+                "the tokenizer does not tell option letters apart; choose by text instead"
+            )
+        return ids
 
     # ---------------------------------------------------------------- pictures
 
@@ -287,7 +323,9 @@ class GARProcessor:
         writer.control(self.encode_control(self._turns.opening))
         image = writer.placeholders(self.image_id, num_tiles * self.config.tokens_per_tile)
         writer.control(self.encode_control(self._turns.before_text))
-        spans = self._write_preamble(writer, prompt) if prompt.slots else []
+        spans = []
+        if prompt.slots:
+            spans = self._write_preamble(writer, prompt.slots, prompt.is_image)
         input_ids = torch.tensor([writer.ids], dtype=torch.int64)
         image_positions = torch.zeros_like(input_ids, dtype=torch.bool)
         image_positions[:, image.start : image.stop] = True
@@ -303,6 +341,18 @@ class GARProcessor:
             boxes=boxes,
             feature_maps=maps,
         )
+
+    def preamble_length(self, numbers: Sequence[int]) -> int:
+        """Return the tokens before the question, frames and regions not counted.
+
+        Args:
+            numbers: Prompt numbers of the objects.
+        """
+        writer = _Writer(self)
+        writer.control(self.encode_control(self._turns.opening + self._turns.before_text))
+        if numbers:
+            self._write_preamble(writer, [RegionSlot(0, number, ()) for number in numbers], False)
+        return len(writer.ids)
 
     def _feature_maps(
         self, prompt: RegionPrompt, num_tiles: int
@@ -335,25 +385,27 @@ class GARProcessor:
         mask_values = self._mask_tiles(torch.from_numpy(union), prompt.is_image)
         return mask_values, torch.tensor(boxes, dtype=torch.float32).reshape(-1, 5)
 
-    def _write_preamble(self, writer: _Writer, prompt: RegionPrompt) -> list[range]:
+    def _write_preamble(
+        self, writer: _Writer, slots: Sequence[RegionSlot], is_image: bool
+    ) -> list[range]:
         """Introduce the objects in the words of GAR's training data; return the replayed places."""
         spans = []
         writer.plain("There are some objects I am curious about: ")
-        for slot in prompt.slots:
+        for slot in slots:
             self._name(writer, slot.number)
-            writer.plain("; " if len(prompt.slots) > 1 else ";")
-        for slot in prompt.slots:
+            writer.plain("; " if len(slots) > 1 else ";")
+        for slot in slots:
             writer.plain("\n")
             self._name(writer, slot.number)
             writer.plain(": ")
             for frame, rle in enumerate(slot.masks):
                 if rle is not None:
-                    token = self._placeholder(prompt, slot.number, frame)
+                    token = self._placeholder(is_image, slot.number, frame)
                     spans.append(writer.placeholders(token, self.config.tokens_per_tile))
         return spans
 
-    def _placeholder(self, prompt: RegionPrompt, number: int, frame: int) -> int:
-        if prompt.is_image:
+    def _placeholder(self, is_image: bool, number: int, frame: int) -> int:
+        if is_image:
             known = self.config.crop_tokens_ids
             return known[number] if number < len(known) else self._frame_ids[-1]
         return self._frame_ids[min(frame, len(self._frame_ids) - 1)]

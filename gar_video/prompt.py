@@ -9,12 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from gar_video.errors import PromptError
+from gar_video.masks import RLE
 
 DESCRIBE = "Describe this masked region in detail."
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -122,7 +123,7 @@ class RegionSlot:
 
     object_id: int
     number: int
-    masks: tuple[dict[str, Any] | None, ...]
+    masks: tuple[RLE | None, ...]
 
     @property
     def num_visible(self) -> int:

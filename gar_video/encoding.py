@@ -1,0 +1,196 @@
+"""Encoded prompts: a clip with a set of objects, run once, kept for further questions."""
+
+from __future__ import annotations
+
+import hashlib
+import weakref
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from gar_video.devices import memory_guard
+from gar_video.errors import PromptError
+from gar_video.generation import Decoder, PrefixCache
+from gar_video.processor import GARProcessor
+from gar_video.prompt import RegionPrompt, RegionSlot, slot_numbers
+from gar_video.sampling import TokenBudget, choose_frames, frame_window
+from gar_video.tracks import Tracks
+from gar_video.video import Video
+
+
+@dataclass(frozen=True, eq=False)
+class Look:
+    """What is looked at: frames of a video and the objects pointed at in them.
+
+    Attributes:
+        video: The video.
+        objects: Object ids, in order of first mention.
+        frames: Frame indices, rising.
+        slots: One per object; empty where no object is pointed at.
+        hidden: Objects of the question that are seen in none of the frames.
+        window_s: The time window asked for, in seconds; None for the whole video.
+    """
+
+    video: Video
+    objects: tuple[int, ...]
+    frames: tuple[int, ...]
+    slots: tuple[RegionSlot, ...]
+    hidden: tuple[int, ...]
+    window_s: tuple[float, float] | None
+
+    @property
+    def times_s(self) -> tuple[float, ...]:
+        """Times of the frames."""
+        return tuple(float(self.video.times_s[frame]) for frame in self.frames)
+
+    @property
+    def visible(self) -> dict[int, float]:
+        """Per object, the share of the frames in which it is seen."""
+        seen = {slot.object_id: slot.num_visible / len(self.frames) for slot in self.slots}
+        return {object_id: seen.get(object_id, 0.0) for object_id in self.objects}
+
+    @property
+    def content_key(self) -> str:
+        """Digest of frames, slots and masks; equal for equal looks at one video."""
+        digest = hashlib.blake2b(repr((self.frames, self.video.is_image)).encode(), digest_size=16)
+        for slot in self.slots:
+            digest.update(f"|{slot.object_id}:{slot.number}".encode())
+            for mask in slot.masks:
+                digest.update(b"-" if mask is None else str(mask["counts"]).encode())
+        return digest.hexdigest()
+
+    def prompt(self) -> RegionPrompt:
+        """Decode the frames and return the prompt."""
+        return RegionPrompt(self.video.frames(self.frames), self.slots, self.video.is_image)
+
+
+@dataclass(frozen=True, eq=False)
+class Encoded:
+    """A prompt whose keys and values are held.
+
+    Attributes:
+        prompt: Slots as the processor needs them for questions; its frames are not kept.
+        cache: Keys and values of everything before the question.
+    """
+
+    prompt: RegionPrompt
+    cache: PrefixCache
+
+
+def look(
+    video: Video,
+    tracks: Tracks | None,
+    objects: Sequence[int],
+    processor: GARProcessor,
+    *,
+    frames: int | Sequence[int],
+    time: tuple[float, float] | None,
+    text_tokens: int,
+    describe: bool = False,
+) -> Look:
+    """Choose what to look at under the context budget.
+
+    Args:
+        video: The video.
+        tracks: Where its objects are; None to ask about the whole picture.
+        objects: Ids, in order of first mention.
+        processor: The checkpoint's processor.
+        frames: How many, or which.
+        time: Window in seconds.
+        text_tokens: Tokens to keep free for question and answer.
+        describe: Whether a photograph's single region is to be described.
+
+    Raises:
+        PromptError: If the window is empty or nothing fits the budget.
+    """
+    window = frame_window(video, time)
+    seen = None if tracks is None else tracks.visibility(object_ids=list(objects))
+    numbers = slot_numbers(
+        len(objects), describe_photo=describe and video.is_image and processor.num_prompts > 1
+    )
+    budget = TokenBudget(
+        available=processor.context_length - text_tokens - processor.preamble_length(numbers),
+        per_tile=processor.config.tokens_per_tile,
+        context=processor.context_length,
+    )
+    if video.is_image:
+        chosen = [0]
+        columns, rows = processor.tile_grid(video.width, video.height)
+        regions = 0 if seen is None else int(seen[:, 0].sum())
+        cost = processor.tokens_for(1 + columns * rows, regions)
+        if cost > budget.available:
+            raise PromptError(
+                f"the picture with {regions} regions costs {cost} tokens but {budget.available} "
+                f"of {budget.context} are left beside the text; ask about fewer objects"
+            )
+    elif seen is None or not len(seen):
+        import numpy as np
+
+        nobody = np.zeros((0, len(video)), dtype=bool)
+        chosen = choose_frames(window, nobody, frames, budget, num_frames=len(video))
+    else:
+        chosen = choose_frames(window, seen, frames, budget, num_frames=len(video))
+    slots, hidden = [], []
+    for object_id, number in zip(objects, numbers, strict=True):
+        assert tracks is not None
+        masks = tuple(tracks[object_id].rle(frame) for frame in chosen)
+        if any(mask is not None for mask in masks):
+            slots.append(RegionSlot(object_id, number, masks))
+        else:
+            hidden.append(object_id)
+    return Look(video, tuple(objects), tuple(chosen), tuple(slots), tuple(hidden), time)
+
+
+class PrefixStore:
+    """The last few encoded prompts, so that further questions cost no encoding.
+
+    Args:
+        decoder: Runs the language model.
+        processor: The checkpoint's processor.
+        capacity: How many prompts are kept; 0 keeps none.
+    """
+
+    def __init__(self, decoder: Decoder, processor: GARProcessor, capacity: int = 2) -> None:
+        self._decoder = decoder
+        self._processor = processor
+        self._capacity = capacity
+        self._kept: OrderedDict[tuple[int, str], tuple[weakref.ref[Video], Encoded]] = OrderedDict()
+
+    def get(self, view: Look) -> Encoded:
+        """Return the encoded prompt, running the model if it is not kept.
+
+        Raises:
+            DeviceError: If memory runs out.
+        """
+        key = (id(view.video), view.content_key)
+        kept = self._kept.get(key)
+        # An id is used again after its object has gone; the reference tells.
+        if kept is not None and kept[0]() is view.video:
+            self._kept.move_to_end(key)
+            return kept[1]
+        encoded = self.encode(view)
+        if self._capacity:
+            self._kept[key] = (weakref.ref(view.video), encoded)
+            while len(self._kept) > self._capacity:
+                self._kept.popitem(last=False)
+        return encoded
+
+    @torch.inference_mode()
+    def encode(self, view: Look) -> Encoded:
+        """Run the model on a prompt."""
+        model = self._decoder.model
+        prompt = view.prompt()
+        with memory_guard(f"encoding {len(view.frames)} frames with {len(view.slots)} objects"):
+            inputs = self._processor(prompt).to(
+                model.get_input_embeddings().weight.device, model.floating_dtype
+            )
+            cache = self._decoder.prefill(model.embed(inputs))
+        # The frames have done their work; only the slots are needed to word questions.
+        slim = RegionPrompt(prompt.frames[:, :1, :1], prompt.slots, prompt.is_image)
+        return Encoded(slim, cache)
+
+    def clear(self) -> None:
+        """Forget all prompts."""
+        self._kept.clear()

@@ -1,0 +1,332 @@
+"""Decoding on top of an encoded prefix: many questions, one prompt's KV cache.
+
+A suffix (a question's tokens) is run on a prefix's cache. One suffix is appended in place and taken
+off again; several run as one batch. Rows that have ended leave the batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from transformers.cache_utils import Cache, DynamicLayer
+
+from gar_video.errors import PromptError
+from gar_video.model import GARModel
+
+
+@dataclass(frozen=True)
+class GenerationSettings:
+    """How answers are generated.
+
+    Attributes:
+        max_new_tokens: Most tokens of an answer.
+        temperature: 0 for the likeliest token each time; above, sampling.
+        top_p: Sample only from the likeliest tokens of this total probability.
+        seed: Seed for sampling; None draws one.
+
+    Raises:
+        PromptError: If a value is out of its range.
+    """
+
+    max_new_tokens: int = 256
+    temperature: float = 0.0
+    top_p: float = 1.0
+    seed: int | None = None
+
+    def __post_init__(self) -> None:
+        if isinstance(self.max_new_tokens, bool) or int(self.max_new_tokens) < 1:
+            raise PromptError(f"max_new_tokens is {self.max_new_tokens}; expected at least 1")
+        if not 0 <= self.temperature < float("inf"):
+            raise PromptError(f"temperature is {self.temperature}; expected 0 or more")
+        if not 0 < self.top_p <= 1:
+            raise PromptError(f"top_p is {self.top_p}; expected more than 0 and at most 1")
+
+
+@dataclass(frozen=True)
+class Generated:
+    """One generated answer: its tokens without the stop token, and why it ended."""
+
+    token_ids: tuple[int, ...]
+    finish_reason: str
+
+
+class _RoomyLayer(DynamicLayer):
+    """A cache layer that writes into room it has, where the stock one copies all at each token."""
+
+    keys: torch.Tensor
+    values: torch.Tensor
+    is_initialized: bool
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.length = 0
+
+    def make_room(self, keys: torch.Tensor, room: int) -> None:
+        batch, heads, _, width = keys.shape
+        old = (self.keys, self.values) if self.is_initialized else None
+        self.keys = keys.new_empty((batch, heads, self.length + room, width))
+        self.values = torch.empty_like(self.keys)
+        if old is not None:
+            self.keys[:, :, : self.length] = old[0][:, :, : self.length]
+            self.values[:, :, : self.length] = old[1][:, :, : self.length]
+        self.dtype, self.device, self.is_initialized = keys.dtype, keys.device, True
+
+    def update(
+        self, key_states: torch.Tensor, value_states: torch.Tensor, *_: object, **__: object
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        end = self.length + key_states.shape[2]
+        if not self.is_initialized or end > self.keys.shape[2]:
+            self.make_room(key_states, key_states.shape[2] + 256)
+        self.keys[:, :, self.length : end] = key_states
+        self.values[:, :, self.length : end] = value_states
+        self.length = end
+        return self.keys[:, :, :end], self.values[:, :, :end]
+
+    def get_seq_length(self) -> int:
+        return self.length
+
+    def expanded(self, batch: int, room: int) -> _RoomyLayer:
+        """Return a copy for a batch, with room for the suffixes."""
+        copy = _RoomyLayer()
+        keys = self.keys[:, :, : self.length].expand(batch, -1, -1, -1)
+        copy.make_room(keys, self.length + room)
+        copy.update(keys, self.values[:, :, : self.length].expand(batch, -1, -1, -1))
+        return copy
+
+    def select(self, rows: torch.Tensor) -> None:
+        self.keys, self.values = self.keys[rows], self.values[rows]
+
+
+class PrefixCache(Cache):
+    """Keys and values of a prompt that questions are asked on.
+
+    Args:
+        num_layers: Decoder layers.
+    """
+
+    def __init__(self, num_layers: int) -> None:
+        super().__init__(layers=[_RoomyLayer() for _ in range(num_layers)])
+
+    @property
+    def length(self) -> int:
+        """Tokens held."""
+        return int(self.layers[0].length)
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes of keys and values, the free room included."""
+        return sum(2 * layer.keys.nbytes for layer in self.layers if layer.is_initialized)
+
+    def rewind(self, length: int) -> None:
+        """Forget what was appended after ``length`` tokens."""
+        for layer in self.layers:
+            layer.length = length
+
+    def for_batch(self, batch: int, room: int) -> PrefixCache:
+        """Return a cache of ``batch`` rows that all begin with this one's tokens."""
+        copy = PrefixCache(0)
+        copy.layers = [layer.expanded(batch, room) for layer in self.layers]
+        return copy
+
+    def select_rows(self, rows: torch.Tensor) -> None:
+        """Keep only some rows of the batch."""
+        for layer in self.layers:
+            layer.select(rows)
+
+
+@dataclass
+class _Suffixes:
+    """A batch of suffixes on one cache, padded at their beginnings."""
+
+    cache: PrefixCache
+    mask: torch.Tensor | None  # [B, prefix + S] int64, or None for a single row
+    positions: torch.Tensor  # [B] int64: position of the next token of each row
+
+
+class Decoder:
+    """Runs the language model of a GARModel on prefixes and suffixes.
+
+    Args:
+        model: The model, in evaluation mode.
+        stop_ids: Tokens that end an answer.
+    """
+
+    def __init__(self, model: GARModel, stop_ids: Sequence[int]) -> None:
+        self.model = model
+        self.stop_ids = frozenset(stop_ids)
+
+    @property
+    def _device(self) -> torch.device:
+        return self.model.get_input_embeddings().weight.device
+
+    @torch.inference_mode()
+    def prefill(self, embeds: torch.Tensor) -> PrefixCache:
+        """Run a prompt.
+
+        Args:
+            embeds: ``[1, L, D]`` from ``GARModel.embed``.
+        """
+        cache = PrefixCache(self.model.config.mllm_config.text_config.num_hidden_layers)
+        self.model.language_model(inputs_embeds=embeds, past_key_values=cache, use_cache=True)
+        return cache
+
+    def _run(
+        self, prefix: PrefixCache, suffixes: Sequence[Sequence[int]], room: int
+    ) -> tuple[torch.Tensor, _Suffixes]:
+        """Run suffixes; return ``[B, S, D]`` hidden states, right-aligned, and the batch."""
+        batch, longest = len(suffixes), max(len(suffix) for suffix in suffixes)
+        start = prefix.length
+        ids = torch.zeros((batch, longest), dtype=torch.int64)
+        padding = torch.tensor([longest - len(suffix) for suffix in suffixes])
+        for row, suffix in enumerate(suffixes):
+            ids[row, longest - len(suffix) :] = torch.tensor(suffix)
+        places = torch.arange(longest).expand(batch, -1) - padding[:, None]  # [B, S]
+        mask = None
+        if padding.any():
+            mask = torch.cat(
+                [torch.ones((batch, start), dtype=torch.int64), (places >= 0).long()], 1
+            )
+            mask = mask.to(self._device)
+        cache = prefix if batch == 1 else prefix.for_batch(batch, longest + room)
+        hidden = self.model.language_model(
+            input_ids=ids.to(self._device),
+            attention_mask=mask,
+            position_ids=(start + places.clamp(min=0)).to(self._device),
+            past_key_values=cache,
+            use_cache=True,
+        ).last_hidden_state  # [B, S, D]
+        positions = (start + longest - padding).to(self._device)
+        return hidden, _Suffixes(cache, mask, positions)
+
+    @torch.inference_mode()
+    def steps(
+        self,
+        prefix: PrefixCache,
+        suffixes: Sequence[Sequence[int]],
+        settings: GenerationSettings,
+    ) -> Iterator[list[tuple[int, int]]]:
+        """Generate for all suffixes at once; yield each step's ``(row, token id)``.
+
+        A row's last token is a stop token, unless it reaches ``max_new_tokens``. With one suffix
+        the prefix itself grows; whoever calls rewinds it.
+        """
+        sampler = _Sampler(settings, len(suffixes))
+        hidden, state = self._run(prefix, suffixes, settings.max_new_tokens)
+        rows = list(range(len(suffixes)))
+        hidden = hidden[:, -1]  # [B, D]
+        for count in range(settings.max_new_tokens):
+            tokens = sampler(self.model.mllm.lm_head(hidden).float(), rows)  # [B]
+            chosen = tokens.tolist()
+            yield list(zip(rows, chosen, strict=True))
+            going = [at for at, token in enumerate(chosen) if token not in self.stop_ids]
+            if not going or count + 1 == settings.max_new_tokens:
+                return
+            if len(going) < len(rows):
+                keep = torch.tensor(going, device=self._device)
+                rows = [rows[at] for at in going]
+                tokens, state.positions = tokens[keep], state.positions[keep]
+                state.cache.select_rows(keep)
+                state.mask = None if state.mask is None else state.mask[keep]
+            if state.mask is not None:
+                state.mask = torch.cat([state.mask, state.mask.new_ones((len(rows), 1))], 1)
+            hidden = self.model.language_model(
+                input_ids=tokens[:, None],
+                attention_mask=state.mask,
+                position_ids=state.positions[:, None],
+                past_key_values=state.cache,
+                use_cache=True,
+            ).last_hidden_state[:, -1]
+            state.positions = state.positions + 1
+
+    def generate(
+        self,
+        prefix: PrefixCache,
+        suffixes: Sequence[Sequence[int]],
+        settings: GenerationSettings,
+    ) -> list[Generated]:
+        """Generate an answer to every suffix; the prefix is left as it was."""
+        tokens: list[list[int]] = [[] for _ in suffixes]
+        start = prefix.length
+        try:
+            for step in self.steps(prefix, suffixes, settings):
+                for row, token in step:
+                    tokens[row].append(token)
+        finally:
+            prefix.rewind(start)
+        return [self.finished(row) for row in tokens]
+
+    def finished(self, tokens: Sequence[int]) -> Generated:
+        """Tell an answer's tokens from its stop token."""
+        if tokens and tokens[-1] in self.stop_ids:
+            return Generated(tuple(tokens[:-1]), "stop")
+        return Generated(tuple(tokens), "length")
+
+    @torch.inference_mode()
+    def next_token_logits(
+        self, prefix: PrefixCache, suffixes: Sequence[Sequence[int]]
+    ) -> torch.Tensor:
+        """Return ``[B, V]`` float32 logits of the token after each suffix; one forward pass."""
+        start = prefix.length
+        try:
+            hidden, _ = self._run(prefix, suffixes, 0)
+        finally:
+            prefix.rewind(start)
+        logits: torch.Tensor = self.model.mllm.lm_head(hidden[:, -1]).float()
+        return logits
+
+    @torch.inference_mode()
+    def log_likelihoods(
+        self,
+        prefix: PrefixCache,
+        suffixes: Sequence[Sequence[int]],
+        continuations: Sequence[Sequence[int]],
+    ) -> list[float]:
+        """Return the log-likelihood of each continuation after its suffix; one forward pass.
+
+        Args:
+            prefix: The prompt.
+            suffixes: Per row, the question.
+            continuations: Per row, the answer's tokens, its stop token included.
+        """
+        start = prefix.length
+        rows = [
+            [*suffix, *answer[:-1]] for suffix, answer in zip(suffixes, continuations, strict=True)
+        ]
+        try:
+            hidden, _ = self._run(prefix, rows, 0)
+        finally:
+            prefix.rewind(start)
+        scores = []
+        for row, answer in enumerate(continuations):
+            logits = self.model.mllm.lm_head(hidden[row, -len(answer) :]).float()  # [A, V]
+            wanted = torch.tensor(list(answer), device=logits.device)[:, None]
+            scores.append(logits.log_softmax(-1).gather(1, wanted).sum())
+        return [float(score) for score in torch.stack(scores).cpu()]
+
+
+class _Sampler:
+    """Picks the next tokens: the likeliest, or drawn, each row from a stream of its own."""
+
+    def __init__(self, settings: GenerationSettings, num_rows: int) -> None:
+        self._settings = settings
+        self._generators: list[torch.Generator] = []
+        if settings.temperature > 0:
+            seed = settings.seed if settings.seed is not None else torch.seed()
+            # One stream a row, all alike: a question's answer does not depend on its neighbours.
+            self._generators = [torch.Generator().manual_seed(seed) for _ in range(num_rows)]
+
+    def __call__(self, logits: torch.Tensor, rows: Sequence[int]) -> torch.Tensor:
+        if not self._generators:
+            return logits.argmax(-1)
+        shares = (logits / self._settings.temperature).softmax(-1).cpu()  # [B, V]
+        if self._settings.top_p < 1:
+            ordered, order = shares.sort(descending=True)
+            ordered[ordered.cumsum(-1) - ordered >= self._settings.top_p] = 0
+            shares = torch.zeros_like(shares).scatter(1, order, ordered)
+        drawn = [
+            torch.multinomial(share, 1, generator=self._generators[row])
+            for share, row in zip(shares, rows, strict=True)
+        ]
+        return torch.cat(drawn).to(logits.device)
