@@ -7,7 +7,7 @@ Coordinates are units of the frame's height: x runs from 0 to the frame's aspect
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -71,17 +71,7 @@ class Segment:
 
     def shifted(self, delay_s: float, dx: float, dy: float) -> Segment:
         """Return the same stretch later and elsewhere."""
-        return Segment(
-            self.start_s + delay_s,
-            self.kind,
-            self.x + dx,
-            self.y + dy,
-            self.vx,
-            self.vy,
-            self.radius,
-            self.angle,
-            self.omega,
-        )
+        return replace(self, start_s=self.start_s + delay_s, x=self.x + dx, y=self.y + dy)
 
 
 Path = tuple[Segment, ...]
@@ -105,6 +95,21 @@ def segment_index(path: Path, times_s: Vector) -> npt.NDArray[np.int64]:
     """Return, for each time, which segment of the path is on."""
     starts = np.array([segment.start_s for segment in path[1:]])
     return np.searchsorted(starts, times_s, side="right")
+
+
+def backwards(path: Path, duration_s: float) -> Path:
+    """Return the path that is gone the other way round: at ``t`` where it was at the end - t."""
+    ends = [segment.start_s for segment in path[1:]] + [duration_s]
+    segments = []
+    for segment, end in zip(reversed(path), reversed(ends), strict=True):
+        start = duration_s - end
+        if segment.kind == "arc":
+            angle = segment.angle + segment.omega * (end - segment.start_s)
+            segments.append(replace(segment, start_s=start, angle=angle, omega=-segment.omega))
+            continue
+        x, y = (float(v) for v in segment.position(np.array([end]))[0])
+        segments.append(Segment(start, segment.kind, x, y, -segment.vx, -segment.vy))
+    return tuple(segments)
 
 
 def compass(dx: float, dy: float) -> str:
@@ -206,3 +211,61 @@ def arc_inside(
             omega=2 * np.pi * turns / duration_s,
         ),
     )
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A stretch of one motion of one thing, as far as it is in the frame.
+
+    Attributes:
+        act: ``"still"``, ``"circle"`` or a direction's name.
+        start_s: Where it begins.
+        end_s: Where it ends.
+        speed: Units of the frame's height per second.
+        seen: Mean share of the thing that is seen meanwhile.
+    """
+
+    act: str
+    start_s: float
+    end_s: float
+    speed: float
+    seen: float
+
+    @property
+    def seconds(self) -> float:
+        """How long it lasts."""
+        return self.end_s - self.start_s
+
+
+def find_phases(path: Path, times_s: Vector, inside: Vector, seen: Vector) -> tuple[Phase, ...]:
+    """Cut a path into what can be seen of it.
+
+    Args:
+        path: The path.
+        times_s: ``(T,)`` times of the frames.
+        inside: ``(T,)`` share of the thing inside the frame.
+        seen: ``(T,)`` share of the thing that is seen.
+
+    Returns:
+        One phase a segment, without the parts outside the frame. Neighbouring phases of the same
+        act and speed are one.
+    """
+    phases: list[Phase] = []
+    which = segment_index(path, times_s) if len(path) > 1 else np.zeros(len(times_s), int)
+    for index, segment in enumerate(path):
+        mine = (which == index) & (inside > 0.05)
+        if not mine.any():
+            continue
+        speed = float(np.hypot(segment.vx, segment.vy))
+        act = "still" if segment.kind == "still" else compass(segment.vx, segment.vy)
+        if segment.kind == "arc":
+            act, speed = "circle", abs(segment.omega) * segment.radius
+        start, end = float(times_s[mine][0]), float(times_s[mine][-1])
+        share = float(seen[mine].mean())
+        last = phases[-1] if phases else None
+        if last is not None and last.act == act and abs(last.speed - speed) < 0.02:
+            both = (last.seen * last.seconds + share * (end - start)) / (end - last.start_s)
+            phases[-1] = Phase(act, last.start_s, end, speed, both)
+        else:
+            phases.append(Phase(act, start, end, speed, share))
+    return tuple(phases)

@@ -28,8 +28,8 @@ BASIC_PLANS = {
     "turn": 0.13,
     "bounce": 0.11,
     "still": 0.10,
-    "enter": 0.07,
-    "leave": 0.07,
+    "enter": 0.11,
+    "leave": 0.11,
 }
 FULL_PLANS = {
     **BASIC_PLANS,
@@ -213,7 +213,12 @@ def pair_paths(
     before = max(clear, float(rng.uniform(0.34, 0.46)) * reach)
     far = before
     if pair == "cross":
-        far += max(clear, float(rng.uniform(0.34, 0.46)) * reach)
+        # A short way past something large: the thing is hidden for a good part of the clip.
+        if radii[1] > 1.6 * radii[0]:
+            before = far = clear * float(rng.uniform(1.0, 1.15))
+            far += clear * float(rng.uniform(1.0, 1.15))
+        else:
+            far += max(clear, float(rng.uniform(0.34, 0.46)) * reach)
     target = before + (radii[0] + radii[1] if pair == "meet" else 0.0)
     offsets = [np.zeros(2), unit * far, unit * target]
     start, shrink = place(rng, offsets, [radii[0] * 1.05, radii[0] * 1.05, radii[1]], stage.aspect)

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from gar_video.synth.appearance import COLORS, PATTERNS, SHAPES, SIZE_NAMES
+from gar_video.synth.motion import Phase, find_phases, position
 from gar_video.synth.raster import bounds, contours, fill
 from gar_video.synth.scene import Scene, sample_scene, scene_rng
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,7 @@ def frame_labels(
     frames: npt.ArrayLike | None = None,
     *,
     times_s: npt.ArrayLike | None = None,
+    visible: Floats | None = None,
 ) -> Labels:
     """Return the labels of every thing in some frames.
 
@@ -53,6 +58,7 @@ def frame_labels(
         scene: The scene.
         frames: 0-based frame indices; all frames by default.
         times_s: Times to look at instead of frames.
+        visible: The visible shares, where they are known already.
 
     Returns:
         Labels of ``N`` things in ``T`` frames.
@@ -74,7 +80,7 @@ def frame_labels(
         pattern=np.array([PATTERNS.index(thing.pattern) for thing in things]),
         centre=scene.centres(times) / size,
         extent=diameters[..., None] * spans[:, None, :] / size,
-        visible=visibility(scene, times)[0],
+        visible=visibility(scene, times).seen if visible is None else visible,
     )
 
 
@@ -84,8 +90,23 @@ def _span(shape: str, angle: float) -> Floats:
     return np.ptp(contour, axis=0)
 
 
-def visibility(scene: Scene, times_s: Floats, pixels: int = 96) -> tuple[Floats, Floats]:
-    """Return how much of each thing can be seen, and how much of it lies inside the frame.
+@dataclass(frozen=True)
+class Visibility:
+    """How much of each thing can be seen, as shares of its whole area.
+
+    Attributes:
+        seen: ``(N, T)`` share that is inside the frame and under nothing.
+        inside: ``(N, T)`` share that is inside the frame.
+        under: ``(N, N, T)`` share of the first thing that lies under the second.
+    """
+
+    seen: Floats
+    inside: Floats
+    under: Floats
+
+
+def visibility(scene: Scene, times_s: Floats, pixels: int = 96) -> Visibility:
+    """Return how much of each thing can be seen.
 
     Args:
         scene: The scene.
@@ -93,13 +114,14 @@ def visibility(scene: Scene, times_s: Floats, pixels: int = 96) -> tuple[Floats,
         pixels: Height in pixels of the picture that shares are counted in.
 
     Returns:
-        Two arrays ``(N, T)``, each 0 to 1, as shares of the whole thing's area.
+        The shares, at each time.
     """
     things, centres = scene.objects, scene.centres(times_s)
     diameters = np.stack([thing.diameters(times_s) for thing in things])
     count, steps = len(things), len(times_s)
     seen, inside = np.ones((count, steps)), np.ones((count, steps))
-    # Every shape lies inside a circle of 0.71 diameters; most frames need no drawing at all.
+    under = np.zeros((count, count, steps))
+    # Every shape lies inside a circle of 0.72 diameters; most frames need no drawing at all.
     reach = diameters * 0.72
     size = np.array([scene.aspect, 1.0])
     outside = (centres - reach[..., None] < 0) | (centres + reach[..., None] > size)
@@ -111,18 +133,19 @@ def visibility(scene: Scene, times_s: Floats, pixels: int = 96) -> tuple[Floats,
         hard = edge[i] | close[i, above].any(axis=0) if above else edge[i]
         for t in np.flatnonzero(hard):
             covers = [j for j in above if close[i, j, t]]
-            seen[i, t], inside[i, t] = _shares(
-                scene, i, covers, centres[:, t], diameters[:, t], pixels
-            )
+            at, wide = centres[:, t], diameters[:, t]
+            shares = _shares(scene, i, covers, at, wide, pixels)
+            seen[i, t], inside[i, t] = shares[:2]
+            under[i, covers, t] = shares[2:]
         gone = (times_s < thing.appear_s) | (times_s > thing.leave_s)
         seen[i, gone] = inside[i, gone] = 0.0
-    return seen, inside
+    return Visibility(seen, inside, under)
 
 
 def _shares(
     scene: Scene, i: int, covers: list[int], centres: Floats, diameters: Floats, pixels: int
-) -> tuple[float, float]:
-    """Return the seen and the inside share of one thing in one frame."""
+) -> list[float]:
+    """Return the seen and inside share of one thing in one frame, and those under ``covers``."""
     scale = (float(pixels), float(pixels))
 
     def form(k: int) -> list[Floats]:
@@ -131,18 +154,22 @@ def _shares(
 
     mine = form(i)
     box = bounds(mine)
-    own = fill(mine, box, 1) > 0
+    own = fill(mine, box, 2) >= 128
     whole = max(1, int(own.sum()))
     x, y = np.arange(box[0], box[2]), np.arange(box[1], box[3])
-    own &= ((x >= 0) & (x < pixels * scene.aspect))[None] & ((y >= 0) & (y < pixels))[:, None]
-    inside = int(own.sum()) / whole
+    free = own & ((x >= 0) & (x < pixels * scene.aspect))[None] & ((y >= 0) & (y < pixels))[:, None]
+    inside, shares = int(free.sum()) / whole, []
     for k in covers:
-        own &= fill(form(k), box, 1) == 0
-    return int(own.sum()) / whole, inside
+        cover = fill(form(k), box, 2) >= 128
+        shares.append(int((own & cover).sum()) / whole)
+        free &= ~cover
+    return [int(free.sum()) / whole, inside, *shares]
 
 
 class Truth:
-    """What is true of a scene.
+    """What is true of a scene. Computed when first asked for.
+
+    Things are meant by their place ``k`` in ``scene.objects``; ``object_id`` is ``k + 1``.
 
     Attributes:
         scene: The scene.
@@ -152,11 +179,60 @@ class Truth:
     def __init__(self, scene: Scene) -> None:
         self.scene = scene
         self.times_s = scene.times_s
+        self._known: dict[tuple, Any] = {}
+
+    @property
+    def num_objects(self) -> int:
+        """Things of the scene."""
+        return len(self.scene.objects)
 
     @cached_property
     def labels(self) -> Labels:
         """Labels of every thing in every frame."""
-        return frame_labels(self.scene)
+        return frame_labels(self.scene, visible=self.visibility.seen)
+
+    @cached_property
+    def visibility(self) -> Visibility:
+        """How much of every thing is seen in every frame."""
+        return visibility(self.scene, self.times_s)
+
+    @cached_property
+    def centres(self) -> Floats:
+        """``(N, T, 2)`` centres, units of the frame's height."""
+        return self.scene.centres(self.times_s)
+
+    @cached_property
+    def velocity(self) -> Floats:
+        """``(N, T, 2)`` velocity of every thing along its path, the camera's shaking left out."""
+        step = 0.5 / self.scene.fps
+        ahead = [position(thing.path, self.times_s + step) for thing in self.scene.objects]
+        back = [position(thing.path, self.times_s - step) for thing in self.scene.objects]
+        return (np.stack(ahead) - np.stack(back)) * self.scene.fps
+
+    @property
+    def speed(self) -> Floats:
+        """``(N, T)`` speed, units of the frame's height per second."""
+        return np.linalg.norm(self.velocity, axis=-1)
+
+    @property
+    def heading(self) -> Floats:
+        """``(N, T)`` heading in degrees: 0 right, 90 down; NaN where a thing stands."""
+        degrees = np.degrees(np.arctan2(self.velocity[..., 1], self.velocity[..., 0]))
+        return np.where(self.speed > 1e-6, degrees, np.nan)
+
+    def remember(self, key: tuple, make: Callable[[], Found]) -> Found:
+        """Return what ``make`` gives, making it only once for a key."""
+        if key not in self._known:
+            self._known[key] = make()
+        return self._known[key]
+
+    def phases(self, k: int) -> tuple[Phase, ...]:
+        """Return what can be seen of a thing's motion, stretch by stretch."""
+        path, share = self.scene.objects[k].path, self.visibility
+        return self.remember(
+            ("phases", k),
+            lambda: find_phases(path, self.times_s, share.inside[k], share.seen[k]),
+        )
 
 
 def sample(
