@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -53,6 +52,15 @@ SIZES: dict[str, float] = {"small": 0.165, "medium": 0.25, "large": 0.36}
 SIZE_NAMES = tuple(SIZES)
 
 PATTERNS = ("plain", "striped", "dotted", "checkered")
+
+#: Linear sRGB to XYZ as shares of the white point, D65.
+_XYZ = np.array(
+    [
+        [0.412453 / 0.950456, 0.212671, 0.019334 / 1.088754],
+        [0.357580 / 0.950456, 0.715160, 0.119193 / 1.088754],
+        [0.180423 / 0.950456, 0.072169, 0.950227 / 1.088754],
+    ]
+)
 
 GROUNDS = ("flat", "gradient", "clouds", "checker", "stripes", "speckle")
 NUM_BASIC_GROUNDS = 3
@@ -105,9 +113,13 @@ def to_rgb(values: npt.ArrayLike) -> Rgb:
 
 
 def lab(rgbs: npt.ArrayLike) -> npt.NDArray[np.float64]:
-    """Return CIE Lab values, ``(N, 3)``, of ``(N, 3)`` RGB colours in 0..255."""
-    pixels = np.asarray(rgbs, dtype=np.float32).reshape(1, -1, 3) / 255
-    return cv2.cvtColor(pixels, cv2.COLOR_RGB2LAB)[0].astype(np.float64)
+    """Return CIE Lab values (D65), ``(N, 3)``, of ``(N, 3)`` sRGB colours in 0..255."""
+    srgb = np.asarray(rgbs, dtype=np.float64).reshape(-1, 3) / 255
+    linear = np.where(srgb > 0.04045, ((srgb + 0.055) / 1.055) ** 2.4, srgb / 12.92)
+    xyz = linear @ _XYZ
+    f = np.where(xyz > 0.008856, np.cbrt(xyz), 7.787 * xyz + 16 / 116)
+    x, y, z = f[:, 0], f[:, 1], f[:, 2]
+    return np.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], axis=1)
 
 
 def sample_background(rng: np.random.Generator, level: str, object_rgbs: list[Rgb]) -> Background:
@@ -132,9 +144,8 @@ def sample_background(rng: np.random.Generator, level: str, object_rgbs: list[Rg
         rgb_a = to_rgb(value + tint * strength)
         contrast = rng.uniform(8, 22 if level == "basic" else 40)
         rgb_b = to_rgb(np.asarray(rgb_a) + contrast * rng.choice([-1.0, 1.0]))
-        nearest = min(
-            float(np.linalg.norm(colors - ground, axis=1).min()) for ground in lab([rgb_a, rgb_b])
-        )
+        grounds = lab([rgb_a, rgb_b])
+        nearest = float(np.linalg.norm(colors[:, None] - grounds[None], axis=-1).min())
         if nearest > best_distance:
             best, best_distance = (rgb_a, rgb_b), nearest
         if nearest > 38:

@@ -6,6 +6,7 @@ pixels is neither motion nor rest, and nobody is asked about either.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -163,27 +164,28 @@ def gaps(truth: Truth, i: int, j: int) -> Floats:
 def _gaps(truth: Truth, i: int, j: int) -> Floats:
     one, other = truth.scene.objects[i], truth.scene.objects[j]
     wide = one.diameters(truth.times_s), other.diameters(truth.times_s)
-    apart = np.linalg.norm(truth.centres[i] - truth.centres[j], axis=1)
-    gap = np.maximum(apart - 0.72 * (wide[0] + wide[1]), 0.0)
-    both = truth.visibility.under[i, j] + truth.visibility.under[j, i]
-    for t in np.flatnonzero(gap < 0.08):
-        if both[t] > 0:
-            gap[t] = 0.0
-            continue
-        points = [
-            _dense(thing.shape, thing.angle, float(w[t])) + truth.centres[k, t]
-            for thing, w, k in ((one, wide[0], i), (other, wide[1], j))
-        ]
-        square = ((points[0][:, None] - points[1][None]) ** 2).sum(-1)
-        gap[t] = float(np.sqrt(square.min()))
+    between = truth.centres[i] - truth.centres[j]
+    gap = np.maximum(np.linalg.norm(between, axis=1) - 0.72 * (wide[0] + wide[1]), 0.0)
+    lapping = truth.visibility.under[i, j] + truth.visibility.under[j, i] > 0
+    near = np.flatnonzero((gap < 0.08) & ~lapping)
+    gap[lapping] = 0.0
+    if len(near):
+        # Squared distances of all points of one edge from all of the other's, frame by frame.
+        first = _dense(one.shape, one.angle)[None] * wide[0][near, None, None]
+        second = _dense(other.shape, other.angle)[None] * wide[1][near, None, None]
+        first = first + between[near, None, :]
+        square = ((first**2).sum(-1))[:, :, None] + ((second**2).sum(-1))[:, None, :]
+        square -= 2 * first @ second.transpose(0, 2, 1)
+        gap[near] = np.sqrt(np.maximum(square.min(axis=(1, 2)), 0.0))
     return gap
 
 
-def _dense(shape: str, angle: float, diameter: float) -> Floats:
-    """Return points along a shape's outer edge, close enough for distances."""
-    corners = contours(shape, angle, diameter, np.zeros(2), (1.0, 1.0))[0]
+@functools.lru_cache(maxsize=512)
+def _dense(shape: str, angle: float) -> Floats:
+    """Return points along a shape's outer edge at diameter 1, close enough for distances."""
+    corners = contours(shape, angle, 1.0, np.zeros(2), (1.0, 1.0))[0]
     following = np.roll(corners, -1, axis=0)
-    count = 1 if len(corners) > 20 else 10
+    count = 1 if len(corners) > 20 else max(3, 36 // len(corners))
     shares = (np.arange(count) / count)[:, None, None]
     return (corners + (following - corners) * shares).reshape(-1, 2)
 

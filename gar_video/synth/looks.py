@@ -47,9 +47,9 @@ def sample_look(rng: np.random.Generator, level: str, crowd: int) -> Look:
 def share_looks(rng: np.random.Generator, looks: list[Look]) -> None:
     """Let some things have the colour or the shape of another, so that it is worth asking."""
     for k in range(1, len(looks)):
-        if rng.random() < 0.3:
+        if rng.random() < 0.4:
             looks[k].color = looks[int(rng.integers(k))].color
-        if rng.random() < 0.25:
+        if rng.random() < 0.3:
             looks[k].shape = looks[int(rng.integers(k))].shape
 
 

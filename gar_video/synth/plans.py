@@ -9,6 +9,7 @@ import numpy as np
 
 from gar_video.synth.motion import (
     DIRECTION_NAMES,
+    OPPOSITE,
     Path,
     Segment,
     Vector,
@@ -41,7 +42,7 @@ FULL_PLANS = {
     "pass": 0.06,
 }
 #: Plan of two things -> how often it is drawn.
-BASIC_PAIRS = {"apart": 0.40, "cross": 0.22, "hide": 0.16, "meet": 0.22}
+BASIC_PAIRS = {"apart": 0.30, "cross": 0.22, "hide": 0.18, "meet": 0.18, "duo": 0.22}
 FULL_PAIRS = {**BASIC_PAIRS, "follow": 0.2}
 
 
@@ -196,8 +197,9 @@ def pair_paths(
     Args:
         rng: Source of randomness.
         pair: ``"cross"`` (the actor passes over the partner's place), ``"hide"`` (it stops
-            there), ``"meet"`` (it stops beside it, touching: the caller sets the exact place) or
-            ``"follow"`` (it goes the partner's way behind it).
+            there), ``"meet"`` (it stops beside it, touching: the caller sets the exact place),
+            ``"follow"`` (it goes the partner's way behind it) or ``"duo"`` (both go straight:
+            the same way, opposite ways or at a right angle).
         radii: Half diameters of actor and partner.
         stage: The clip.
 
@@ -207,6 +209,8 @@ def pair_paths(
     end = stage.duration_s
     if pair == "follow":
         return _follow(rng, radii, stage)
+    if pair == "duo":
+        return _duo(rng, radii, stage)
     direction = stage.direction(rng, DIRECTION_NAMES[:4])
     unit = stage.heading(rng, direction) if pair == "cross" else tilted(direction, 0)
     reach, clear = stage.extent(unit), (radii[0] + radii[1]) * 1.06
@@ -228,6 +232,24 @@ def pair_paths(
     else:
         actor = legs(start, [step, None], [end * rng.uniform(0.5, 0.64), end])
     return actor, (Segment(0.0, "still", float(at[0]), float(at[1])),)
+
+
+def _duo(rng: np.random.Generator, radii: tuple[float, float], stage: Stage) -> tuple[Path, Path]:
+    """Lay two straight ways that compare plainly, one of them perhaps as fast as the other."""
+    first = stage.direction(rng)
+    how = int(rng.integers(3))
+    second = (first, OPPOSITE[first], _across(rng, first, stage))[how]
+    unit = stage.heading(rng, first)
+    other = unit if how == 0 else stage.heading(rng, second)
+    long = float(rng.uniform(0.40, 0.60))
+    # Side by side at the same speed, the distance stays the same.
+    other_long = long if how == 0 and rng.random() < 0.6 else float(rng.uniform(0.40, 0.60))
+    steps = (unit * long * stage.extent(unit), other * other_long * stage.extent(other))
+    paths = []
+    for step, radius in zip(steps, radii, strict=True):
+        margin = max(radii) if how == 0 else radius
+        paths.append(steps_inside(rng, [step], [stage.duration_s], margin * 1.05, stage.aspect))
+    return paths[0], paths[1]
 
 
 def _follow(

@@ -144,7 +144,9 @@ def _sample_objects(
     pair = "apart"
     if count > 1:
         pair = draw(rng, FULL_PAIRS if level == "full" else BASIC_PAIRS)
-    if pair in PAIRS:
+    if pair == "duo":
+        plans[:2] = ["line", "line"]
+    elif pair in PAIRS:
         suit(rng, pair, looks, level)
         plans[0] = pair
         plans[1] = "partner"
@@ -212,7 +214,7 @@ def _plain_to_see(objects: tuple[SceneObject, ...], stage: Stage) -> bool:
             )
             if (near[0] or near[-1]) and not planned:
                 return False
-            if near.mean() > (0.6 if planned else 0.35):
+            if near.mean() > (0.9 if planned else 0.35):
                 return False
     return True
 
