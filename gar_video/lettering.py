@@ -1,0 +1,108 @@
+"""Words in pictures: wrapped lines, tags and panels of text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from PIL.ImageFont import FreeTypeFont
+
+Picture = npt.NDArray[np.uint8]
+RGB = tuple[int, int, int]
+
+PAPER: RGB = (250, 250, 248)
+INK: RGB = (28, 28, 30)
+FAINT: RGB = (120, 120, 124)
+
+
+@lru_cache(maxsize=256)
+def label(text: str, size: int, color: RGB) -> Picture:
+    """Return a filled tag with a word on it, ``(H, W, 3)``; read-only.
+
+    Args:
+        text: The word.
+        size: Height of the letters, in pixels.
+        color: The tag's colour; the letters are black or white, whichever is read better.
+    """
+    from PIL import Image, ImageDraw
+
+    pad = max(2, size // 5)
+    left, top, right, bottom = font(size).getbbox(text)
+    image = Image.new("RGB", (int(right - left) + 2 * pad, int(bottom - top) + 2 * pad), color)
+    bright = 0.3 * color[0] + 0.59 * color[1] + 0.11 * color[2] > 150
+    ink = (0, 0, 0) if bright else (255, 255, 255)
+    ImageDraw.Draw(image).text((pad - left, pad - top), text, fill=ink, font=font(size))
+    picture = np.asarray(image)
+    picture.setflags(write=False)
+    return picture
+
+
+@lru_cache(maxsize=16)
+def font(size: int) -> FreeTypeFont:
+    """Return the font that comes with Pillow, in a size in pixels."""
+    from PIL import ImageFont
+
+    font: Any = ImageFont.load_default(size)
+    return font
+
+
+def wrap(text: str, width: int, size: int) -> list[str]:
+    """Break text into lines that fit a width; a word that is too long is broken as well.
+
+    Args:
+        text: The words.
+        width: Pixels.
+        size: Height of the letters, in pixels.
+    """
+    face = font(size)
+    lines: list[str] = []
+    for paragraph in text.splitlines() or [""]:
+        line = ""
+        for word in paragraph.split():
+            longer = f"{line} {word}" if line else word
+            if face.getlength(longer) <= width:
+                line = longer
+                continue
+            if line:
+                lines.append(line)
+            line = word
+            while face.getlength(line) > width and len(line) > 1:
+                fits = next(n for n in range(len(line) - 1, 0, -1)
+                            if n == 1 or face.getlength(line[:n]) <= width)  # fmt: skip
+                lines.append(line[:fits])
+                line = line[fits:]
+        lines.append(line)
+    return lines
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Words on a panel: a coloured square, and lines beside it."""
+
+    color: RGB | None
+    lines: tuple[tuple[str, RGB], ...]
+
+
+def panel(width: int, size: int, entries: Sequence[Entry], height: int | None = None) -> Picture:
+    """Draw entries under each other on paper, as tall as they need or as asked for."""
+    from PIL import Image, ImageDraw
+
+    step, pad = round(size * 1.3), max(4, size // 2)
+    needed = 2 * pad + sum(step * len(entry.lines) + pad // 2 for entry in entries)
+    image = Image.new("RGB", (width, needed if height is None else height), PAPER)
+    draw = ImageDraw.Draw(image)
+    y = pad
+    for entry in entries:
+        if entry.color is not None:
+            draw.rectangle((pad, y + 1, pad + size - 1, y + size), fill=entry.color)
+        for line, ink in entry.lines:
+            draw.text((2 * pad + size, y), line, fill=ink, font=font(size))
+            y += step
+        y += pad // 2
+    return np.asarray(image).copy()
