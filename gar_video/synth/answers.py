@@ -180,6 +180,4 @@ def forms(family: str, key: str, names: Names) -> list[str]:
     if family in _MAKERS:
         return _MAKERS[family](key)
     texts = TABLES[family][key]
-    if "{" not in texts[0] and "{" not in texts[-1]:
-        return texts
-    return [text.format(**names) for text in texts]
+    return [text.format(**names) if "{" in text else text for text in texts]
