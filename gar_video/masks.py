@@ -294,7 +294,7 @@ def counts_of_segmentation(segmentation: Any, resolution_wh: tuple[int, int]) ->
     width, height = check_resolution(resolution_wh)
     if isinstance(segmentation, dict):
         counts, size_wh = _counts_of_rle(segmentation)
-    elif isinstance(segmentation, np.ndarray) and segmentation.ndim == 2 and _is_mask(segmentation):
+    elif isinstance(segmentation, np.ndarray) and _is_mask(segmentation):
         counts, size_wh = counts_of_mask(segmentation), segmentation.shape[::-1]
     elif isinstance(segmentation, (list, tuple, np.ndarray)):
         return _counts_of_polygons(list(segmentation), width, height)
@@ -327,7 +327,7 @@ def as_rle(segmentation: Any, resolution_wh: tuple[int, int]) -> RLE:
 
 
 def _is_mask(array: npt.NDArray[Any]) -> bool:
-    return array.dtype == np.bool_ or np.issubdtype(array.dtype, np.integer)
+    return array.dtype == np.bool_ or (array.ndim == 2 and np.issubdtype(array.dtype, np.integer))
 
 
 def _counts_of_polygons(polygons: Sequence[Any], width: int, height: int) -> Counts:

@@ -177,9 +177,39 @@ class Tracks:
             TracksError: If detections have no ids, an id stands twice in a frame, a mask has
                 another size, or a frame or box does not fit.
         """
-        from gar_video.formats.detections import tracks_from_detections
+        from gar_video.formats.results import tracks_from_stream
 
-        return tracks_from_detections(detections, resolution_wh, num_frames, bad_boxes)
+        return tracks_from_stream(
+            detections, resolution_wh, num_frames, None, bad_boxes, "supervision"
+        )
+
+    @classmethod
+    def from_results(
+        cls,
+        results: Iterable[Any],
+        resolution_wh: tuple[int, int] | None = None,
+        num_frames: int | None = None,
+        *,
+        names: Mapping[int, str] | Sequence[str] | None = None,
+        bad_boxes: BadBoxes = "clip",
+    ) -> Tracks:
+        """Make tracks from any tracker's output, told by its attributes and shape.
+
+        Args:
+            results: One item a frame, or pairs ``(frame, item)``: Ultralytics ``Results`` of
+                ``model.track``, BoxMOT arrays ``(N, 8)`` (x1, y1, x2, y2, id, confidence, class,
+                index), or ``sv.Detections``, which Roboflow's trackers give.
+            resolution_wh: The frames' ``(width, height)``; Ultralytics' results know it.
+            num_frames: The video's length; without it, what the stream had.
+            names: Words for BoxMOT's class numbers.
+            bad_boxes: What to do with boxes that do not fit the frame; see ``BadBoxes``.
+
+        Raises:
+            TracksError: As ``from_detections``, or if an item is of no known kind.
+        """
+        from gar_video.formats.results import tracks_from_stream
+
+        return tracks_from_stream(results, resolution_wh, num_frames, names, bad_boxes)
 
     # -- reading -----------------------------------------------------------------------------------
 

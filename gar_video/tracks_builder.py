@@ -58,7 +58,7 @@ class TracksBuilder:
         self._writers: dict[int | str, RegionWriter] = {}
         self._labels: dict[int | str, Counter[str]] = {}
         self._emptied: set[int | str] = set()  # ids for which an empty mask was given
-        self._last_frame = -1
+        self.last_frame = -1
 
     def add_object(self, object_id: Any, label: str | None = None) -> None:
         """Make an object known, perhaps never visible, or give it a label."""
@@ -95,7 +95,7 @@ class TracksBuilder:
         self.add_object(object_id, label)
         if not self._writer(key).add_mask(frame, counts, _score(score)):
             self._emptied.add(key)
-        self._last_frame = max(self._last_frame, frame)
+        self.last_frame = max(self.last_frame, frame)
 
     def add_box(
         self,
@@ -119,12 +119,12 @@ class TracksBuilder:
             self.num_dropped_boxes += 1
         else:
             self._writer(key).add_box(frame, box, _score(score))
-        self._last_frame = max(self._last_frame, frame)
+        self.last_frame = max(self.last_frame, frame)
 
     def see_frame(self, frame: Any) -> None:
         """Note that the video has this frame, though nothing is visible in it."""
         if frame >= 0:
-            self._last_frame = max(self._last_frame, check_frame(frame, self.num_frames))
+            self.last_frame = max(self.last_frame, check_frame(frame, self.num_frames))
 
     def build(
         self,
@@ -144,7 +144,7 @@ class TracksBuilder:
                 f"{self.num_dropped_boxes} boxes were left out: NaN, inverted or outside the frame",
                 stacklevel=3,
             )
-        num_frames = max(self._last_frame + 1, 1) if self.num_frames is None else self.num_frames
+        num_frames = max(self.last_frame + 1, 1) if self.num_frames is None else self.num_frames
         numbers = self._numbers()
         tracks = []
         for key, writer in self._writers.items():

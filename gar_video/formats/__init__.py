@@ -24,12 +24,40 @@ _DAMAGE = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, 
 @cache
 def _formats() -> dict[str, Format]:
     """All formats by name, in the order in which they are tried."""
-    from gar_video.formats import davis, mask_folders, native
+    from gar_video.formats import (
+        coco,
+        cvat,
+        davis,
+        label_studio,
+        mask_folders,
+        mot,
+        mots,
+        native,
+        refer,
+        sinks,
+        ultralytics_txt,
+    )
 
     formats = (
         native.FORMAT,
+        # text
+        cvat.FORMAT,
+        sinks.CSV,
+        mot.FORMAT,
+        mots.KITTI,
+        mots.CHALLENGE,
+        # other JSON
+        coco.YOUTUBE_VIS,
+        coco.COCO_VIDEO,
+        label_studio.FORMAT,
+        sinks.JSON,
+        refer.VIDEOREFER,
+        refer.MEVIS,
+        # folders
         mask_folders.FILES,
+        mots.PNG,
         davis.FORMAT,
+        ultralytics_txt.FORMAT,
         mask_folders.FOLDERS,
     )
     return {format.name: format for format in formats}

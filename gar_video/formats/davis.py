@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from gar_video.errors import TracksError
+from gar_video.formats.common import build_both, lost_in_masks, objects_of_frames
 from gar_video.formats.files import warn_lost, whole_folder
 from gar_video.formats.pictures import (
     frame_indices,
@@ -66,9 +67,7 @@ def read(source: Source) -> Tracks:
                 name = 1 if binary else object_id
                 builder.add_mask(frames[number], name, values == object_id)
         builder.see_frame(frames[number])
-        void.see_frame(frames[number])
-    ignored = void.build()
-    return builder.build(ignored=ignored if len(ignored) else None)
+    return build_both(builder, void)
 
 
 def _is_binary(files: list[Path]) -> bool:
@@ -94,18 +93,18 @@ def write(tracks: Tracks, path: Path) -> None:
     width, height = tracks.resolution_wh
     overlapping = 0
     hidden = {object_id for object_id in tracks if len(tracks[object_id])}
-    layers = [(tracks[object_id], object_id) for object_id in tracks]
-    if tracks.ignored is not None:
-        layers = [(tracks.ignored[i], _VOID) for i in tracks.ignored] + layers
     with whole_folder(path) as folder:
-        for frame in range(tracks.num_frames):
+        for frame, seen in objects_of_frames(tracks):
             ids = np.zeros((height, width), np.uint8)
-            overlaps = False
-            for track, value in layers:
-                mask = track.mask(frame)
+            for void_id in tracks.ignored or ():
+                mask = tracks.ignored[void_id].mask(frame)  # type: ignore[index]
                 if mask is not None:
-                    overlaps |= bool((ids[mask] != 0).any())
-                    ids[mask] = value
+                    ids[mask] = _VOID
+            overlaps = False
+            for track in seen:
+                mask = track.mask(frame)
+                overlaps |= bool((ids[mask] != 0).any())
+                ids[mask] = track.object_id
             overlapping += overlaps
             hidden -= set(np.unique(ids).tolist())
             write_ids(folder / f"{frame:05d}.png", ids)
@@ -119,19 +118,6 @@ def write(tracks: Tracks, path: Path) -> None:
             f"objects covered everywhere: {sorted(hidden)} are lost" if hidden else None,
         ],
     )
-
-
-def lost_in_masks(tracks: Tracks, *, labels: bool = True) -> list[str | None]:
-    """What folders and lists of bare masks cannot hold, said for ``warn_lost``."""
-    all_tracks = [tracks[object_id] for object_id in tracks]
-    boxes = any(len(t) and (t.boxes_only or any(map(t.is_box, t.frames))) for t in all_tracks)
-    never = [track.object_id for track in all_tracks if not len(track)]
-    return [
-        "boxes: they are drawn as masks" if boxes else None,
-        "labels" if labels and any(t.label is not None for t in all_tracks) else None,
-        "scores" if any(not np.isnan(t.scores).all() for t in all_tracks) else None,
-        f"objects that are never visible: {never} are left out" if never else None,
-    ]
 
 
 FORMAT = Format("davis", _TITLE, sniff, read, write)

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from gar_video.errors import TracksError
-from gar_video.formats.davis import lost_in_masks
+from gar_video.formats.common import lost_in_masks
 from gar_video.formats.files import warn_lost, whole_folder
 from gar_video.formats.pictures import (
     frame_indices,
@@ -103,8 +103,7 @@ def _write(tracks: Tracks, path: Path, file_of: Callable[[Path, int, int], Path]
             width, height = tracks.resolution_wh
             target = file_of(folder, tracks.num_frames - 1, seen[0])
             write_gray(target, np.zeros((height, width), np.uint8))
-    ignored = "regions to be ignored" if tracks.ignored is not None else None
-    warn_lost("folders of masks", [*lost_in_masks(tracks), ignored])
+    warn_lost("folders of masks", lost_in_masks(tracks, ignored=False))
 
 
 def _sniff_files(source: Source) -> bool:

@@ -90,7 +90,8 @@ class Source:
                 f"{MAX_JSON_BYTES / 2**20:.0f} MiB; split it by video"
             )
         try:
-            return json.loads(self.path.read_bytes().decode("utf-8-sig"))
+            text = self.path.read_bytes().decode("utf-8-sig")
+            return json.loads(text, object_pairs_hook=_each_once)
         except (ValueError, RecursionError) as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise TracksError(f"not valid JSON ({reason}); the file is damaged") from None
@@ -137,3 +138,15 @@ class Source:
         return TracksBuilder(
             self.size(stated_wh), self.length(stated_length), bad_boxes=self.bad_boxes
         )
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Make a dictionary of JSON's pairs; a key that stands twice would hide one of its values."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        seen: set[str] = set()
+        for key, _ in pairs:
+            if key in seen:
+                raise TracksError(f"{key!r:.40} stands twice in one place; expected once")
+            seen.add(key)
+    return found
