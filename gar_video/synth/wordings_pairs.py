@@ -42,7 +42,7 @@ WORDINGS: dict[str, tuple[str, ...]] = {
         "What do {a} and {b} do to each other?",
         "How do {a} and {b} meet?",
         "Do {a} and {b} meet, and how?",
-        "What is there between {a} and {b}?",
+        "What goes on between {a} and {b}?",
         "{a} and {b}: what happens between them?",
         "What does {a} do with {b}?",
         "Tell me what happens between {a} and {b}.",
