@@ -205,7 +205,6 @@ def _load_model(
             local_files_only=True,
             output_loading_info=True,
             ignore_mismatched_sizes=True,
-            attn_implementation="sdpa",
             **extra,
         )
     except SafetensorError as error:

@@ -6,7 +6,7 @@ two that older files do not have: ``replay_convention`` and ``choice_scoring``.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from transformers import PerceptionLMConfig, PreTrainedConfig
 
@@ -36,7 +36,8 @@ class GARConfig(PreTrainedConfig):
         num_frames: How many frames of a video are looked at by default.
     """
 
-    mllm_config: PerceptionLMConfig
+    if TYPE_CHECKING:  # transformers makes a dataclass field of every annotation it finds
+        mllm_config: PerceptionLMConfig
 
     model_type = "GAR"
     sub_configs = {"mllm_config": PerceptionLMConfig}  # noqa: RUF012 - transformers' own protocol

@@ -69,7 +69,7 @@ SPOILT = [
     pytest.param(lambda f: edit_config(f, replay_convention="other"), "replay_convention", id="unknown replay"),
     pytest.param(lambda f: edit_config(f, choice_scoring=1), "choice_scoring", id="unknown scoring"),
     pytest.param(lambda f: edit_weights(f, lambda w: w.pop(LM_HEAD)), f"1 weights are missing .* {LM_HEAD}", id="missing weight"),
-    pytest.param(lambda f: edit_weights(f, lambda w: w.update(extra=torch.ones(2))), "1 weights are unexpected .* extra", id="unexpected weight"),
+    pytest.param(lambda f: edit_weights(f, lambda w: w.update(extra=torch.ones(2))), "1 weights are unexpected .*extra", id="unexpected weight"),
     pytest.param(lambda f: edit_weights(f, lambda w: w.update({LM_HEAD: torch.ones(2, 2)})), "another shape", id="wrong shape"),
     pytest.param(lambda f: truncate(f / "model.safetensors"), "damaged or cut short", id="truncated"),
     pytest.param(lambda f: (f / "model.safetensors").write_bytes(b""), "damaged or cut short", id="empty weights"),
