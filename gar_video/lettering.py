@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -45,11 +47,18 @@ def label(text: str, size: int, color: RGB) -> Picture:
 
 @lru_cache(maxsize=16)
 def font(size: int) -> FreeTypeFont:
-    """Return the font that comes with Pillow, in a size in pixels."""
+    """Return a font in a size in pixels."""
     from PIL import ImageFont
 
-    font: Any = ImageFont.load_default(size)
-    return font
+    # Matplotlib comes with supervision and carries a font that knows many scripts; Pillow's own
+    # knows little beyond ASCII.
+    spec = find_spec("matplotlib")
+    for home in (spec.submodule_search_locations or ()) if spec else ():
+        file = Path(home) / "mpl-data" / "fonts" / "ttf" / "DejaVuSans.ttf"
+        if file.is_file():
+            return ImageFont.truetype(str(file), size)
+    fallback: Any = ImageFont.load_default(size)
+    return fallback
 
 
 def wrap(text: str, width: int, size: int) -> list[str]:

@@ -191,7 +191,8 @@ def write_annotated_video(
             if index < tracks.num_frames:
                 drawn = draw_objects(picture, tracks.detections(index), colors)
             sheet = _even(drawn if legend is None else np.vstack([drawn, legend]))
-            stream.height, stream.width = sheet.shape[:2]
+            if index == 0:
+                stream.height, stream.width = sheet.shape[:2]
             frame = av.VideoFrame.from_ndarray(sheet, format="rgb24")
             frame.time_base = Fraction(1, _TICKS_PER_S)
             frame.pts = round(float(times[index]) * _TICKS_PER_S)

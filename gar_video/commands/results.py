@@ -107,10 +107,16 @@ def give_answers(answers: Sequence[Answer | Choice], as_json: bool, out: Path | 
         sys.stdout.write(words)
 
 
-def print_json(plain: Any) -> None:
-    """Print JSON on stdout, in characters that it can carry."""
+def print_json(plain: list[dict[str, Any]]) -> None:
+    """Print a JSON list on stdout, in characters that it can carry."""
     unicode = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
-    print(json.dumps(plain, indent=2, ensure_ascii=not unicode))
+    sys.stdout.write(_listed(plain, ascii_only=not unicode))
+
+
+def _listed(plain: list[dict[str, Any]], *, ascii_only: bool) -> str:
+    """Return a JSON list with one entry a line."""
+    lines = [json.dumps(entry, ensure_ascii=ascii_only) for entry in plain]
+    return "[" + ",\n ".join(lines) + "]\n"
 
 
 def in_words(answers: Sequence[Answer | Choice]) -> str:

@@ -1,0 +1,341 @@
+"""The demonstration: a clip whose truth is known, pointed at, followed, described, asked about.
+
+Everything happens on this machine: the clip is rendered, and the checkpoints come with the package.
+What is true stands beside what was answered.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+
+from gar_video.errors import CheckpointError, GARVideoError
+from gar_video.files import write_text
+from gar_video.visual_prompts import Box, Points
+
+if TYPE_CHECKING:
+    from gar_video.answer import Answer, Choice
+    from gar_video.pipeline import GARVideo
+    from gar_video.synth.descriptions import Facts
+    from gar_video.synth.questions import Question
+    from gar_video.synth.truth import Truth
+    from gar_video.tracks import Track, Tracks
+    from gar_video.video import Video
+
+Say = Callable[[str], None]
+
+_SIZE = (448, 448)
+# Plain to see for whoever looks at the clip; the choice is of another kind than the questions.
+_OPEN = ("color", "shape", "direction", "place start", "leave side", "where start", "where end")
+_CHOICE = ("last", "direction", "where end", "color", "shape")
+
+
+@dataclass(frozen=True, eq=False)
+class Stage:
+    """A rendered clip and what is known of it.
+
+    Attributes:
+        video: The clip.
+        truth: What is true of its scene.
+        tracks: True masks of its two objects.
+        click: A click on the first object.
+        box: A box around the second.
+        questions: Open questions with their answers.
+        choice: A multiple choice.
+    """
+
+    video: Video
+    truth: Truth
+    tracks: Tracks
+    click: Points
+    box: Box
+    questions: tuple[Question, ...]
+    choice: Question
+
+
+def set_stage(seed: int, folder: Path) -> Stage:
+    """Render the clip of a seed with two objects, and draw questions about it.
+
+    Args:
+        seed: Which clip.
+        folder: Where ``clip.mp4``, its true tracks and its truth are written.
+    """
+    from gar_video.synth.questions import sample_questions
+    from gar_video.synth.truth import sample
+    from gar_video.synth.write import clip_seed, write_clip
+    from gar_video.tracks import Tracks
+    from gar_video.video import Video
+
+    path, tracks_path, _ = write_clip(
+        folder / "clip.mp4",
+        seed,
+        resolution_wh=_SIZE,
+        num_objects=2,
+        tracks_path=folder / "clip.tracks.json",
+        truth_path=folder / "clip.truth.json",
+    )
+    scene, truth = sample(clip_seed(seed), num_objects=2, aspect=_SIZE[0] / _SIZE[1])
+    video, tracks = Video(path), Tracks.load(tracks_path)
+    rng = np.random.Generator(np.random.PCG64(seed))
+    questions = sample_questions(
+        rng, scene, truth, _OPEN, 3, choice=False, balanced=False, per_kind=2
+    )
+    kinds = [kind for kind in _CHOICE if kind not in {question.kind for question in questions}]
+    choices = sample_questions(rng, scene, truth, kinds, 1, balanced=False)
+    first, second = (tracks[object_id] for object_id in tracks.object_ids)
+    return Stage(
+        video=video,
+        truth=truth,
+        tracks=tracks,
+        click=_click_on(first),
+        box=_box_around(second),
+        questions=tuple(questions),
+        choice=choices[0],
+    )
+
+
+def _click_on(track: Track) -> Points:
+    """Click where an object is thickest, as a user would, on a frame that shows it well."""
+    frame = _early_clear_frame(track)
+    mask = track.mask(frame)
+    assert mask is not None
+    depth = cv2.distanceTransform(np.pad(mask, 1).astype(np.uint8), cv2.DIST_L2, 5)[1:-1, 1:-1]
+    y, x = np.unravel_index(int(depth.argmax()), depth.shape)
+    return Points(frame, [(float(x), float(y))], object_id=track.object_id)
+
+
+def _box_around(track: Track) -> Box:
+    frame = _early_clear_frame(track)
+    box = track.box_xyxy(frame)
+    assert box is not None
+    x1, y1, x2, y2 = (float(side) for side in box)
+    return Box(frame, (x1, y1, x2, y2), track.object_id)
+
+
+def _early_clear_frame(track: Track) -> int:
+    """Return the first frame that shows most of an object."""
+    clear = track.areas >= 0.8 * np.percentile(track.areas, 90)
+    return int(track.frames[int(clear.argmax())])
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What a demonstration found.
+
+    Attributes:
+        answers: Descriptions, answers and the choice, in the order they were asked for.
+        right: For each, whether it is true; None for descriptions that say only half of it.
+        files: Files written.
+        meaningful: Whether a trained model spoke.
+        seconds: How long it took.
+    """
+
+    answers: tuple[Answer | Choice, ...]
+    right: tuple[bool, ...]
+    files: tuple[Path, ...]
+    meaningful: bool
+    seconds: float
+
+
+def run_demo(
+    folder: Path,
+    *,
+    seed: int = 0,
+    model: str = "nano",
+    sam2: str = "nano",
+    device: str = "auto",
+    dtype: str = "auto",
+    say: Say = print,
+) -> Shown:
+    """Show the whole way: point, follow, describe, ask, choose, draw.
+
+    Args:
+        folder: Where files are written; made if it is missing.
+        seed: Which clip.
+        model: GAR's checkpoint.
+        sam2: SAM 2's checkpoint.
+        device: Where to compute.
+        dtype: Number type to compute in.
+        say: Gets the lines that tell what happens.
+
+    Returns:
+        What was found.
+
+    Raises:
+        GARVideoError: If a checkpoint cannot be loaded or a file cannot be written.
+    """
+    from gar_video.visuals import write_annotated_video, write_contact_sheet
+
+    began = time.monotonic()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise GARVideoError(f"cannot make the folder {folder}: {error.strerror}") from None
+    stage = set_stage(seed, folder)
+    video = stage.video
+    say(
+        f"A clip was rendered (seed {seed}): {video.width}x{video.height}, "
+        f"{video.duration_s:.1f} s, two objects.\n"
+    )
+    gar, meaningful = _load_gar(model, device, dtype, say)
+    tracks = _follow(stage, sam2, device, dtype, say)
+    tracks.save(folder / "tracks.json")
+    described = gar.describe(video, tracks, max_new_tokens=64)
+    right = _tell_descriptions(stage, described, say)
+    answers = gar.ask_many(
+        video, tracks, [question.text for question in stage.questions], max_new_tokens=24
+    )
+    right += _tell_answers(stage.questions, answers, say)
+    choice = gar.choose(video, tracks, stage.choice.text, stage.choice.options)
+    right += _tell_choice(stage.choice, choice, say)
+    words = {answer.objects[0]: answer.text for answer in described}
+    write_annotated_video(folder / "annotated.mp4", video, tracks, words)
+    write_contact_sheet(folder / "sheet.png", video, tracks, words)
+    everything: tuple[Answer | Choice, ...] = (*described, *answers, choice)
+    listed = json.dumps([answer.to_dict() for answer in everything], indent=1, ensure_ascii=False)
+    write_text(folder / "answers.json", listed + "\n")
+    names = ("clip.mp4", "annotated.mp4", "sheet.png", "tracks.json", "answers.json")
+    files = tuple(folder / name for name in names)
+    seconds = time.monotonic() - began
+    say(f"Written to {folder}: {', '.join(path.name for path in files)}  ({seconds:.0f} s)")
+    if not meaningful:
+        say("The model was not trained: its words mean nothing.")
+    return Shown(everything, tuple(right), files, meaningful, seconds)
+
+
+def _load_gar(model: str, device: str, dtype: str, say: Say) -> tuple[GARVideo, bool]:
+    from gar_video.pipeline import GARVideo
+
+    try:
+        return GARVideo.from_pretrained(model, device=device, dtype=dtype), True
+    except CheckpointError:
+        if model != "nano":
+            raise
+    say("No trained model comes with this version: its words will mean nothing yet.\n")
+    return untrained_gar(), False
+
+
+def untrained_gar() -> GARVideo:
+    """Return nano GAR as it is before training, with its tokenizer: quick, and meaningless."""
+    from gar_video.pipeline import GARVideo
+    from gar_video.processor import GARProcessor
+    from gar_video.synth.vocabulary import vocabulary
+    from gar_video.train.nano import build_config, build_model
+    from gar_video.train.tokenizer import build_tokenizer
+
+    tokenizer = build_tokenizer([" ".join(vocabulary())] * 2)
+    config = build_config(tokenizer.get_vocab())
+    settings = {
+        "tile_size": config.tile_size,
+        "max_num_tiles": 4,
+        "vision_input_type": "thumb+tile",
+    }
+    processor = GARProcessor(config, tokenizer, settings)
+    return GARVideo(build_model(config).eval(), processor, name="untrained nano")
+
+
+def _follow(stage: Stage, sam2: str, device: str, dtype: str, say: Say) -> Tracks:
+    """Track from one click and one box, and say how well."""
+    (x, y), *_ = stage.click.xy
+    sides = ",".join(f"{side:.0f}" for side in stage.box.xyxy)
+    say(
+        f"Pointed at: <{stage.click.object_id}> by a click at {x:.0f},{y:.0f} on frame "
+        f"{stage.click.frame}, <{stage.box.object_id}> by the box {sides} on frame "
+        f"{stage.box.frame}."
+    )
+    from gar_video.trackers import Sam2Tracker
+
+    try:
+        tracker = Sam2Tracker.from_pretrained(sam2, device=device, dtype=dtype)
+    except CheckpointError:
+        if sam2 != "nano":
+            raise
+        say("No trained SAM 2 comes with this version: the true masks are used.\n")
+        return stage.tracks
+    tracks = tracker.track(stage.video, [stage.click, stage.box])
+    found = ", ".join(
+        f"<{object_id}> in {len(tracks[object_id])} of {len(stage.video)} frames "
+        f"(overlap with the truth {overlap(tracks[object_id], stage.tracks[object_id]):.2f})"
+        for object_id in tracks
+    )
+    say(f"Followed by SAM 2 ({sam2}): {found}.\n")
+    return tracks
+
+
+def overlap(found: Track, true: Track) -> float:
+    """Return J, the mean over frames of intersection over union; 1 where neither has a mask."""
+    shares = []
+    for frame in range(true.num_frames):
+        one, other = found.mask(frame), true.mask(frame)
+        if one is None or other is None:
+            shares.append(float(one is None and other is None))
+        else:
+            shares.append(float((one & other).sum() / (one | other).sum()))
+    return float(np.mean(shares))
+
+
+def _tell_descriptions(stage: Stage, answers: Sequence[Answer], say: Say) -> list[bool]:
+    from gar_video.synth.descriptions import describe, read
+
+    rng = np.random.Generator(np.random.PCG64(0))
+    right = []
+    for answer in answers:
+        true = describe(rng, stage.truth, answer.objects[0])
+        verdicts = _compare(read(answer.text), true.facts)
+        say(f"Describe <{answer.objects[0]}>.")
+        say(f"    answer  {answer.text}")
+        say(f"    truth   {true.text}")
+        say(f"            {', '.join(f'{what} {_mark(fits)}' for what, fits in verdicts.items())}")
+        say("")
+        right.append(all(verdicts.values()))
+    return right
+
+
+def _compare(said: Facts, true: Facts) -> dict[str, bool]:
+    """Say which of the facts a description has right."""
+    return {
+        "size": said.size == true.size,
+        "color": said.color == true.color,
+        "shape": said.shape == true.shape,
+        "motion": said.acts == true.acts,
+    }
+
+
+def _tell_answers(questions: Sequence[Question], answers: Sequence[Answer], say: Say) -> list[bool]:
+    right = []
+    for question, answer in zip(questions, answers, strict=True):
+        fits = _plain(answer.text) in {_plain(form) for form in question.accepted}
+        say(question.text)
+        say(f"    answer  {answer.text}  {_mark(fits)}")
+        say(f"    truth   {question.answer}")
+        say("")
+        right.append(fits)
+    return right
+
+
+def _tell_choice(question: Question, choice: Choice, say: Say) -> list[bool]:
+    fits = choice.index == question.answer_index
+    say(question.text)
+    shares: Sequence[Any] = choice.probabilities or [0.0] * len(choice.options)
+    for at, (option, share) in enumerate(zip(choice.options, shares, strict=True)):
+        chosen = "->" if at == choice.index else "  "
+        true = "  truth" if at == question.answer_index else ""
+        say(f"  {chosen} {chr(ord('A') + at)}. {share:6.1%}  {option}{true}")
+    say(f"    {_mark(fits)}\n")
+    return [fits]
+
+
+def _plain(text: str) -> str:
+    return " ".join(re.findall(r"[a-z0-9<>]+", text.lower()))
+
+
+def _mark(fits: bool) -> str:
+    return "right" if fits else "wrong"
