@@ -23,6 +23,16 @@ def rows_by_frame(tracks: Tracks) -> Iterator[tuple[int, Track]]:
         yield int(frames[index]), all_tracks[owners[index]]
 
 
+def rows_by_object(tracks: Tracks) -> Iterator[tuple[int, Track]]:
+    """Yield ``(frame, track)`` for every region, object by object.
+
+    Formats without a list of objects are written so: read again, objects have the same order.
+    """
+    for object_id in tracks:
+        for frame in tracks[object_id].frames.tolist():
+            yield frame, tracks[object_id]
+
+
 def objects_of_frames(tracks: Tracks) -> Iterator[tuple[int, list[Track]]]:
     """Yield every frame of the video with the objects visible in it."""
     grouped = groupby(rows_by_frame(tracks), key=lambda row: row[0])

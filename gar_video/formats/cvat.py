@@ -52,6 +52,8 @@ class _Reader:
         self._text: list[str] = []
 
     def start(self, name: str, attributes: dict[str, str]) -> None:
+        if not self._path and name != "annotations":
+            raise TracksError(f"its root is <{name[:20]}>; expected CVAT's <annotations>")
         self._path.append(name)
         self._text = []
         if len(self._path) > _MAX_DEPTH:

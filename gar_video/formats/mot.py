@@ -16,7 +16,7 @@ from typing import TextIO
 import numpy as np
 
 from gar_video.errors import TracksError
-from gar_video.formats.common import build_both, rows_by_frame
+from gar_video.formats.common import build_both, rows_by_object
 from gar_video.formats.files import warn_lost, whole_file
 from gar_video.formats.numbers import decimal, xywh_of_xyxy, xyxy_of_xywh
 from gar_video.formats.source import Format, Source
@@ -66,7 +66,7 @@ def read(source: Source) -> Tracks:
     is_truth = _is_ground_truth(path)
     builder = source.builder(size, length)
     apart = source.builder(size, length)
-    without_id = 0
+    number = without_id = 0
     for number, fields in _rows(path):
         try:
             frame = whole(float(decimal(fields[0])), "frame")
@@ -86,6 +86,8 @@ def read(source: Source) -> Tracks:
                 builder.add_box(frame - 1, object_id, box, score)
         except TracksError as error:
             raise TracksError(f"line {number}: {error}") from None
+    if not number:
+        raise TracksError("no rows in it; expected frame, id, left, top, width, height, …")
     if without_id:
         raise TracksError(
             f"{without_id} rows have id -1: detections, not tracks; run a tracker over them first"
@@ -176,7 +178,7 @@ def write(tracks: Tracks, path: Path) -> None:
 
 
 def _write_rows(file: TextIO, tracks: Tracks, as_truth: bool, flag: int) -> None:
-    for frame, track in rows_by_frame(tracks):
+    for frame, track in rows_by_object(tracks):
         box = track.box_xyxy(frame)
         assert box is not None
         if as_truth:

@@ -14,11 +14,17 @@ from pathlib import Path
 import numpy as np
 
 from gar_video.errors import TracksError
-from gar_video.formats.common import build_both, lost_in_masks, objects_of_frames
+from gar_video.formats.common import (
+    build_both,
+    lost_in_masks,
+    objects_of_frames,
+    rows_by_object,
+)
 from gar_video.formats.files import warn_lost, whole_file, whole_folder
 from gar_video.formats.pictures import frame_indices, number_of, png_files, read_ids, write_gray
 from gar_video.formats.source import Format, Source
 from gar_video.regions import whole
+from gar_video.track import Track
 from gar_video.tracks import Tracks
 
 _CLASSES = {1: "car", 2: "pedestrian"}
@@ -81,6 +87,8 @@ def _sniff_kitti(source: Source) -> bool:
 
 def _read_text(source: Source, first_frame: int) -> Tracks:
     size = next(((row[4], row[3]) for _, row, _ in _rows(source.path)), None)
+    if size is None:
+        raise TracksError("no rows in it; expected frame, id, class, height, width, RLE")
     builder, apart = source.builder(size), source.builder(size)
     for number, (frame, object_id, class_id, height, width), counts in _rows(source.path):
         rle = {"size": [height, width], "counts": counts}
@@ -100,27 +108,19 @@ def _is_ignored(object_id: int, class_id: int) -> bool:
 
 def _write_text(tracks: Tracks, path: Path, first_frame: int) -> None:
     width, height = tracks.resolution_wh
-    strange, overlapping, tells_kitti = set(), 0, False
+    strange, tells_kitti = set(), False
     with whole_file(path) as file:
-        for frame, visible in objects_of_frames(tracks):
-            covered = 0
-            seen = np.zeros((height, width), np.bool_)
-            rows = [(track, _class(track.label)) for track in visible]
-            for object_id in tracks.ignored or ():
-                apart = tracks.ignored[object_id]  # type: ignore[index]
-                rows += [(apart, _IGNORED_CLASS)] if apart.is_visible(frame) else []
-            for track, number in rows:
-                rle, mask = track.rle(frame), track.mask(frame)
-                assert rle is not None
-                assert mask is not None
+        for part in (tracks, tracks.ignored):
+            for frame, track in rows_by_object(part) if part is not None else ():
+                number = _class(track.label) if part is tracks else _IGNORED_CLASS
                 if number is None:
                     strange.add(str(track.label))
                 tells_kitti = tells_kitti or frame == 0 or number == 1
-                seen |= mask
-                covered += track.area(frame)
+                rle = track.rle(frame)
+                assert rle is not None
                 row = f"{frame + first_frame} {track.object_id} {number or 0} {height} {width}"
                 file.write(f"{row} {rle['counts']}\n")
-            overlapping += covered > int(seen.sum())
+    overlapping = sum(_overlap(seen, frame) for frame, seen in objects_of_frames(tracks))
     seen_kitti = tells_kitti if first_frame == 0 else _has_cars(tracks)
     misread = any(len(tracks[i]) for i in tracks) and seen_kitti != (first_frame == 0)
     warn_lost(
@@ -137,6 +137,14 @@ def _write_text(tracks: Tracks, path: Path, first_frame: int) -> None:
             else None,
         ],
     )
+
+
+def _overlap(tracks: list[Track], frame: int) -> bool:
+    """Whether any two of these objects share a pixel in this frame."""
+    if len(tracks) < 2:
+        return False
+    masks = [mask for mask in (track.mask(frame) for track in tracks) if mask is not None]
+    return int(np.logical_or.reduce(masks).sum()) < sum(track.area(frame) for track in tracks)
 
 
 def _has_cars(tracks: Tracks) -> bool:
@@ -204,9 +212,7 @@ def _write_png(tracks: Tracks, path: Path) -> None:
                     picture[mask] = _IGNORED_ID
             for track in visible:
                 picture[track.mask(frame)] = values[track.object_id]
-            covered = sum(track.area(frame) for track in visible)
-            inside = (picture != 0) & (picture != _IGNORED_ID)
-            overlapping += covered > int(inside.sum())
+            overlapping += _overlap(visible, frame)
             write_gray(folder / f"{frame:06d}.png", picture)
     warn_lost(
         PNG.title,

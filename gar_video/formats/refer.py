@@ -69,7 +69,7 @@ def _pick_annotation(source: Source) -> list[dict[str, Any]]:
         data = found[0]
     if isinstance(data, dict):
         data = data.get("annotation")
-    if not isinstance(data, list) or not all(isinstance(one, dict) for one in data):
+    if not isinstance(data, list) or not data or not all(isinstance(one, dict) for one in data):
         raise TracksError("expected a list of {frame: {'segmentation': RLE}}, one per object")
     return data
 

@@ -39,9 +39,12 @@ def _rows_of_json(source: Source) -> Iterator[dict[str, Any]]:
 
 
 def _rows_of_csv(source: Source) -> Iterator[dict[str, Any]]:
-    with source.path.open(encoding="utf-8-sig", newline="") as file:
+    with source.path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
         try:
-            yield from csv.DictReader(file)
+            rows = csv.DictReader(file)
+            if not {*_BOX, "tracker_id"} <= set(rows.fieldnames or ()):
+                raise TracksError(f"its first line does not name {', '.join(_BOX)}, tracker_id")
+            yield from rows
         except csv.Error as error:
             raise TracksError(f"not valid CSV ({error}); the file is damaged") from None
 
