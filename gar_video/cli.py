@@ -99,11 +99,9 @@ def run(argv: Sequence[str]) -> int:
     """
     with own_warnings():
         try:
-            status = app(list(argv) or ["--help"], prog_name="gar-video", standalone_mode=False)
+            status = _invoke(list(argv) or ["--help"])
             sys.stdout.flush()
-            return status if isinstance(status, int) else 0
-        except typer.Exit as end:
-            return end.exit_code
+            return status
         except _UsageProblem as problem:
             say_error(_usage_text(problem))
             return USAGE
@@ -111,13 +109,24 @@ def run(argv: Sequence[str]) -> int:
             say_error(str(error))
             return USAGE
         except (KeyboardInterrupt, typer.Abort):
-            say_error("interrupted; nothing was left half-written")
+            say_error("interrupted; no file was left half-written")
             return INTERRUPTED
         except BrokenPipeError:
             # Python would complain once more when it flushes at the end.
             with contextlib.suppress(OSError, ValueError):
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return NOBODY_READS
+
+
+def _invoke(argv: list[str]) -> int:
+    """Run a command and let every exception through: typer's own way out has its own messages."""
+    command = typer.main.get_command(app)
+    try:
+        with command.make_context("gar-video", argv) as context:
+            command.invoke(context)
+    except typer.Exit as end:
+        return int(end.exit_code)
+    return 0
 
 
 def _usage_text(problem: Any) -> str:

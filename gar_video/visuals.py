@@ -38,7 +38,7 @@ def object_colors(object_ids: Sequence[int]) -> dict[int, RGB]:
 
 
 def draw_objects(
-    picture: Picture, detections: sv.Detections, colors: Mapping[int, RGB], *, opacity: float = 0.35
+    picture: Picture, detections: sv.Detections, colors: Mapping[int, RGB], *, opacity: float = 0.25
 ) -> Picture:
     """Draw objects into a picture: a tint, an outline and the id beside each.
 

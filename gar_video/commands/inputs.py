@@ -93,10 +93,11 @@ def _check_together(prompts: Sequence[VisualPrompt]) -> None:
     for prompt in prompts:
         held.setdefault((prompt.object_id, prompt.frame), []).append(type(prompt).__name__.lower())
     for (object_id, frame), kinds in held.items():
-        if kinds.count("box") > 1 or (len(kinds) > 1 and "mask" in kinds):
+        if kinds.count("box") > 1 or ("mask" in kinds and len(kinds) > 1):
+            held_there = ", ".join(f"{kinds.count(kind)} {kind}" for kind in dict.fromkeys(kinds))
             raise PromptError(
-                f"object {object_id} has {' and '.join(kinds)} on frame {frame}; expected one box, "
-                "points and a box, or one mask (another --object for another object)"
+                f"object {object_id} has on frame {frame}: {held_there}; expected a box, points, "
+                "both, or a mask alone (another object needs another --object)"
             )
 
 

@@ -40,7 +40,7 @@ class By(str, Enum):
 Source = Annotated[
     str, typer.Argument(metavar="VIDEO", help="Video file, photograph, or folder of images.")
 ]
-Boxes = Annotated[
+BoxList = Annotated[
     list[str] | None,
     typer.Option(
         "--box", metavar="X1,Y1,X2,Y2", help="Box around an object, in pixels.",

@@ -16,7 +16,7 @@ from gar_video.commands.results import check_outputs, draw_outputs, print_json, 
 def track(
     ctx: opt.Context,
     source: opt.Source,
-    box: opt.Boxes = None,
+    box: opt.BoxList = None,
     point: opt.PointList = None,
     mask: opt.MaskFiles = None,
     frame: opt.FrameList = None,

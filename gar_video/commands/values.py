@@ -6,7 +6,7 @@ import re
 
 from gar_video.errors import PromptError
 
-_SECONDS = re.compile(r"\d+(?:\.\d*)?|\.\d+")
+_SECONDS = re.compile(r"[0-9]+(?:\.[0-9]*)?|\.[0-9]+")
 _TIME_HELP = (
     "expected START:END in seconds (3:9.5), or START-END with seconds, MM:SS or HH:MM:SS on either "
     "side (0:03-0:09.5)"
@@ -53,7 +53,7 @@ def parse_whole(text: str, option: str) -> int:
     Raises:
         PromptError: If it is none.
     """
-    if not re.fullmatch(r"\d{1,18}", text.strip()):
+    if not re.fullmatch(r"[0-9]{1,18}", text.strip()):
         raise PromptError(f"{option} {text}; expected a whole number, 0 or more")
     return int(text)
 
@@ -65,7 +65,7 @@ def parse_whole_list(text: str, option: str) -> list[int]:
         PromptError: If one of them is none.
     """
     parts = [part.strip() for part in text.split(",")]
-    if not all(re.fullmatch(r"\d{1,18}", part) for part in parts):
+    if not all(re.fullmatch(r"[0-9]{1,18}", part) for part in parts):
         raise PromptError(f"{option} {text}; expected whole numbers between commas, such as 0,5,9")
     return [int(part) for part in parts]
 
