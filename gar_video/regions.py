@@ -90,24 +90,27 @@ def fit_box(
     except (TypeError, ValueError):
         raise TracksError(f"box {xyxy!r} of {where}; expected four numbers") from None
     width, height = resolution_wh
+    given = x_1, y_1, x_2, y_2
     box = max(x_1, 0.0), max(y_1, 0.0), min(x_2, float(width)), min(y_2, float(height))
-    shown = f"box ({x_1:g}, {y_1:g}, {x_2:g}, {y_2:g}) of {where}"
-    if not all(math.isfinite(v) for v in (x_1, y_1, x_2, y_2)):
-        problem = f"{shown} holds NaN or infinity; expected finite numbers"
-    elif not (x_1 < x_2 and y_1 < y_2):
-        problem = f"{shown} is inverted or has no area; expected x_min < x_max and y_min < y_max"
-    elif not (box[0] < box[2] and box[1] < box[3]):
-        problem = f"{shown} lies outside the {width}x{height} frame"
-    elif box != (x_1, y_1, x_2, y_2) and bad_boxes == "refuse":
-        raise TracksError(
-            f"{shown} reaches outside the {width}x{height} frame; "
-            "mend it, or let it be cut with bad_boxes='clip'"
-        )
-    else:
+    finite = all(map(math.isfinite, given))
+    if finite and box[0] < box[2] and box[1] < box[3] and (box == given or bad_boxes != "refuse"):
         return box
+    if not finite:
+        problem = "holds NaN or infinity; expected finite numbers"
+    elif not (x_1 < x_2 and y_1 < y_2):
+        problem = "is inverted or has no area; expected x_min < x_max and y_min < y_max"
+    elif box[0] < box[2] and box[1] < box[3]:
+        problem = f"reaches outside the {width}x{height} frame"
+    else:
+        problem = f"lies outside the {width}x{height} frame"
     if bad_boxes == "drop":
         return None
-    raise TracksError(f"{problem}; mend it, or leave such boxes out with bad_boxes='drop'")
+    advice = (
+        "cut with bad_boxes='clip'" if "reaches" in problem else "left out with bad_boxes='drop'"
+    )
+    raise TracksError(
+        f"box ({x_1:g}, {y_1:g}, {x_2:g}, {y_2:g}) of {where} {problem}; mend it, or have it {advice}"
+    )
 
 
 @dataclass(frozen=True, eq=False)
