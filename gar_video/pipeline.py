@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -14,16 +13,17 @@ import torch
 from gar_video.answer import Answer, Choice
 from gar_video.chat import Chat, stream_text
 from gar_video.checkpoint import load_checkpoint, save_checkpoint
+from gar_video.choosing import score_options
 from gar_video.devices import memory_guard
 from gar_video.encoding import Look, PrefixStore, look
 from gar_video.errors import PromptError
 from gar_video.generation import Decoder, Generated, GenerationSettings
 from gar_video.model import GARModel
+from gar_video.objects import all_ids, check_count, check_ids, meant_objects
 from gar_video.processor import GARProcessor
 from gar_video.prompt import (
     DESCRIBE,
     QuestionPart,
-    mentioned_ids,
     multiple_choice,
     parse_question,
 )
@@ -142,7 +142,7 @@ class GARVideo:
         video = _opened(video)
         settings = GenerationSettings(**generation)
         ids = tracks.object_ids if objects is None else tuple(objects)
-        self._check_ids(tracks, ids)
+        check_ids(tracks, ids)
         answers = []
         for done, object_id in enumerate(ids):
             if progress is not None:
@@ -213,7 +213,9 @@ class GARVideo:
         parsed = [(question, parse_question(question)) for question in questions]
         groups: dict[tuple[int, ...], list[int]] = {}
         for at, (_, parts) in enumerate(parsed):
-            groups.setdefault(self._objects_of(parts, tracks, more_objects), []).append(at)
+            groups.setdefault(
+                meant_objects(parts, tracks, self.processor.num_prompts, more_objects), []
+            ).append(at)
         answers: dict[int, Answer] = {}
         for objects, places in groups.items():
             longest = max((parsed[at][1] for at in places), key=self._length)
@@ -264,7 +266,7 @@ class GARVideo:
         if scoring not in ("letter", "text"):
             raise PromptError(f"by is {by!r}; expected 'letter' or 'text'")
         listed = parse_question(multiple_choice(question, options))
-        objects = self._objects_of(listed, tracks, more_objects)
+        objects = meant_objects(listed, tracks, self.processor.num_prompts, more_objects)
         settings = GenerationSettings(max_new_tokens=1)
         view = self._look(video, tracks, objects, listed, settings, frames, time)
         chosen = tuple(str(option) for option in options)
@@ -274,10 +276,9 @@ class GARVideo:
                 by=scoring, text=_not_visible(view),
             )  # fmt: skip
         with memory_guard("choosing between options"):
-            if scoring == "letter":
-                scores = self._letter_scores(view, listed, len(chosen))
-            else:
-                scores = self._text_scores(view, question, chosen)
+            scores = score_options(
+                self._decoder, self.processor, self._prefixes.get(view), question, chosen, scoring
+            )
         shares = scores.double().softmax(0)
         index = int(shares.argmax())
         return Choice(
@@ -312,9 +313,9 @@ class GARVideo:
         """
         video = _opened(video)
         settings = GenerationSettings(**generation)
-        ids = _all_ids(tracks) if objects is None else tuple(objects)
-        self._check_ids(tracks, ids)
-        self._check_count(len(ids), more_objects)
+        ids = all_ids(tracks) if objects is None else tuple(objects)
+        check_ids(tracks, ids)
+        check_count(len(ids), self.processor.num_prompts, more_objects)
         view = self._look(video, tracks, ids, [DESCRIBE], settings, frames, time)
         encoded = None if len(view.hidden) == len(ids) and ids else self._prefixes.encode(view)
         return Chat(self._decoder, self.processor, view, encoded, settings, self._result)
@@ -337,7 +338,7 @@ class GARVideo:
         video = _opened(video)
         settings = GenerationSettings(**generation)
         parts = parse_question(question)
-        objects = self._objects_of(parts, tracks, more_objects)
+        objects = meant_objects(parts, tracks, self.processor.num_prompts, more_objects)
         view = self._look(video, tracks, objects, parts, settings, frames, time)
         return self._stream_on(view, question, parts, settings)
 
@@ -394,50 +395,6 @@ class GARVideo:
             describe=describe,
         )
 
-    def _objects_of(
-        self, parts: Sequence[QuestionPart], tracks: Tracks | None, more_objects: bool
-    ) -> tuple[int, ...]:
-        """Return the ids that a question is about: those it mentions, or all."""
-        ids = mentioned_ids(parts)
-        if not ids:
-            ids = _all_ids(tracks)
-            if len(ids) > self.processor.num_prompts and not more_objects:
-                raise PromptError(
-                    f"the question mentions no object and there are {len(ids)}, more than the "
-                    f"checkpoint's {self.processor.num_prompts} prompts; mention those that are "
-                    "meant, such as <" + str(ids[0]) + ">"
-                )
-        self._check_ids(tracks, ids)
-        self._check_count(len(ids), more_objects)
-        return ids
-
-    def _check_ids(self, tracks: Tracks | None, ids: Sequence[int]) -> None:
-        if len(set(ids)) != len(ids):
-            raise PromptError(f"an object id is repeated in {list(ids)}; expected each once")
-        known = _all_ids(tracks)
-        for object_id in ids:
-            if object_id not in known:
-                shown = ", ".join(f"<{i}>" for i in known[:12]) or "none"
-                more = f" and {len(known) - 12} more" if len(known) > 12 else ""
-                raise PromptError(
-                    f"there is no object <{object_id}>; the objects here are {shown}{more}"
-                )
-
-    def _check_count(self, count: int, more_objects: bool) -> None:
-        prompts = self.processor.num_prompts
-        if count <= prompts:
-            return
-        if not more_objects:
-            raise PromptError(
-                f"{count} objects in one question, but the checkpoint has {prompts} prompts; ask "
-                "about fewer, or allow it with more_objects=True (--more-objects)"
-            )
-        warnings.warn(
-            f"{count} objects with a checkpoint of {prompts} prompts: those beyond are named in "
-            "plain text, which the model was not trained for",
-            stacklevel=4,
-        )
-
     def _evidence(self, view: Look, question: str) -> dict[str, Any]:
         return {
             "question": question,
@@ -479,33 +436,9 @@ class GARVideo:
             for (question, _), done in zip(asked, generated, strict=True)
         ]
 
-    def _letter_scores(
-        self, view: Look, listed: list[QuestionPart], num_options: int
-    ) -> torch.Tensor:
-        """Return ``[options]`` logits of the options' letters."""
-        encoded = self._prefixes.get(view)
-        suffix = self.processor.question_ids(listed, encoded.prompt)
-        logits = self._decoder.next_token_logits(encoded.cache, [suffix])[0]  # [V]
-        letters = self.processor.letter_ids(num_options)
-        return logits[torch.tensor(letters, device=logits.device)].cpu()
-
-    def _text_scores(self, view: Look, question: str, options: tuple[str, ...]) -> torch.Tensor:
-        """Return ``[options]`` log-likelihoods of the options as answers."""
-        encoded = self._prefixes.get(view)
-        suffix = self.processor.question_ids(parse_question(question), encoded.prompt)
-        answers = [
-            self.processor.answer_ids(parse_question(option), encoded.prompt) for option in options
-        ]
-        scores = self._decoder.log_likelihoods(encoded.cache, [suffix] * len(answers), answers)
-        return torch.tensor(scores)
-
 
 def _opened(video: VideoLike) -> Video:
     return video if isinstance(video, Video) else Video(video)
-
-
-def _all_ids(tracks: Tracks | None) -> tuple[int, ...]:
-    return () if tracks is None else tracks.object_ids
 
 
 def _not_visible(view: Look) -> str:
