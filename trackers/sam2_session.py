@@ -1,0 +1,372 @@
+"""One video being tracked by SAM 2: prompts go in, masks come out, memory stays flat.
+
+The computing is sam2's own, frame by frame and object by object, which is what makes the masks
+equal. What differs is what is kept: an output is dropped as soon as memory attention can no longer
+reach it, frames are decoded when they are needed, and prompted frames stay.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from gar_video.trackers.sam2_frames import LazyImages
+from gar_video.trackers.sam2_prompts import group_prompts
+
+from gar_video.devices import memory_guard
+from gar_video.errors import Cancelled, PromptError
+from gar_video.visual_prompts import Box, Mask, Points, VisualPrompt
+
+if TYPE_CHECKING:
+    import supervision as sv
+    from sam2.sam2_video_predictor import SAM2VideoPredictor
+
+    from gar_video.video import Video
+
+Cancel = Callable[[], bool]
+_FORWARDS, _BACKWARDS = {"reverse": False}, {"reverse": True}
+
+
+class Sam2Session:
+    """Tracking in one video, step by step; made by ``Sam2Tracker.session``.
+
+    ``add`` takes prompts at any time, also between two frames of ``propagate``. A prompt on a
+    frame not tracked yet, or left behind already, makes it a conditioning frame, as in SAM 2. On
+    the frame handed out last it corrects that frame's masks with SAM 2's memory of the object.
+
+    Attributes:
+        video: The video.
+        reach: How many frames back memory attention looks at most.
+    """
+
+    def __init__(
+        self,
+        predictor: SAM2VideoPredictor,
+        video: Video,
+        *,
+        dtype: torch.dtype = torch.float32,
+        offload_state: bool = False,
+        cancel: Cancel | None = None,
+    ) -> None:
+        self.video = video
+        self.resolution_wh: tuple[int, int] = (int(video.width), int(video.height))
+        self._predictor: Any = predictor
+        self._dtype = dtype
+        self._cancel = cancel
+        self._last: int | None = None
+        self._images = LazyImages(video, predictor.image_size)
+        self._state = self._new_state(offload_state)
+        self.memory_reach, self.reach = _reaches(predictor, len(video))
+
+    def _new_state(self, offload_state: bool) -> dict[str, Any]:
+        """Return what ``init_state`` of sam2 would, with frames that are decoded on demand."""
+        device = self._predictor.device
+        width, height = self.resolution_wh
+        empty: tuple[str, ...] = (
+            "point_inputs_per_obj",
+            "mask_inputs_per_obj",
+            "cached_features",
+            "constants",
+            "output_dict_per_obj",
+            "temp_output_dict_per_obj",
+            "frames_tracked_per_obj",
+        )
+        return {
+            **{name: {} for name in empty},
+            "images": self._images,
+            "num_frames": len(self._images),
+            "offload_video_to_cpu": True,
+            "offload_state_to_cpu": offload_state,
+            "video_height": height,
+            "video_width": width,
+            "device": device,
+            "storage_device": torch.device("cpu") if offload_state else device,
+            "obj_id_to_idx": OrderedDict(),
+            "obj_idx_to_id": OrderedDict(),
+            "obj_ids": [],
+        }
+
+    # -- what is there ---------------------------------------------------------------------------
+
+    @property
+    def object_ids(self) -> tuple[int, ...]:
+        """Ids of the objects prompted so far, in the order they came."""
+        return tuple(self._state["obj_ids"])
+
+    @property
+    def first_prompted_frames(self) -> dict[int, int]:
+        """Object id to the earliest frame that conditions it."""
+        return {
+            object_id: min(outputs["cond_frame_outputs"])
+            for object_id, outputs in zip(self.object_ids, self._outputs(), strict=True)
+        }
+
+    @property
+    def num_kept_outputs(self) -> int:
+        """Frame outputs held for memory attention, prompted frames included, over all objects."""
+        return sum(len(kind) for outputs in self._outputs() for kind in outputs.values())
+
+    @property
+    def num_held_frames(self) -> int:
+        """Decoded frames held."""
+        return self._images.held
+
+    def _outputs(self) -> list[dict[str, dict[int, Any]]]:
+        return list(self._state.get("output_dict_per_obj", {}).values())
+
+    # -- prompts ---------------------------------------------------------------------------------
+
+    def add(self, prompts: Sequence[VisualPrompt]) -> dict[int, sv.Detections]:
+        """Take prompts and return the masks of the prompted frames.
+
+        Box and points of one object on one frame count as one prompt. Further points on a frame
+        that has been prompted before are added to its points; a box or a mask replaces them.
+
+        Args:
+            prompts: Boxes, points and masks on any frames, for any objects.
+
+        Returns:
+            Frame index to the prompted objects' masks there.
+
+        Raises:
+            PromptError: If a prompt lies outside the video or contradicts another.
+        """
+        groups = group_prompts(prompts, len(self._images), self.resolution_wh)
+        found: dict[int, dict[int, tuple[npt.NDArray[np.bool_], float]]] = {}
+        for number, group in enumerate(groups):
+            frame, object_id = group[0].frame, group[0].object_id
+            self._images.backwards = False
+            found.setdefault(frame, {})[object_id] = self._add_group(group)
+            is_last = number + 1 == len(groups) or groups[number + 1][0].frame != frame
+            if is_last:
+                # Encoding the memory now finds the frame's features still at hand.
+                self._preflight()
+        return {frame: self._detections(masks) for frame, masks in found.items()}
+
+    @torch.inference_mode()
+    def _add_group(self, group: list[VisualPrompt]) -> tuple[npt.NDArray[np.bool_], float]:
+        frame, object_id = group[0].frame, group[0].object_id
+        self._forget_if_left_behind(frame, object_id)
+        with memory_guard(f"taking a prompt on frame {frame}"), self._autocast():
+            if isinstance(group[0], Mask):
+                _, ids, logits = self._predictor.add_new_mask(
+                    self._state, frame, object_id, group[0].mask
+                )
+            else:
+                box = group[0].xyxy if isinstance(group[0], Box) else None
+                points = [prompt for prompt in group if isinstance(prompt, Points)]
+                xy = [point for prompt in points for point in prompt.xy]
+                labels = [label for prompt in points for label in prompt.labels or ()]
+                _, ids, logits = self._predictor.add_new_points_or_box(
+                    self._state,
+                    frame,
+                    object_id,
+                    points=np.asarray(xy, np.float32) if xy else None,
+                    labels=np.asarray(labels, np.int32) if xy else None,
+                    clear_old_points=box is not None,
+                    box=None if box is None else np.asarray(box, np.float32),
+                )
+        index = ids.index(object_id)
+        temporary = self._state["temp_output_dict_per_obj"][index]
+        outputs = {**temporary["non_cond_frame_outputs"], **temporary["cond_frame_outputs"]}
+        score = float(outputs[frame]["object_score_logits"].float().sigmoid())
+        return (logits[index, 0] > 0).cpu().numpy(), score
+
+    def _forget_if_left_behind(self, frame: int, object_id: int) -> None:
+        """Let a prompt on a frame whose memories are gone condition it afresh."""
+        index = self._state["obj_id_to_idx"].get(object_id)
+        if index is None or frame == self._last:
+            return
+        self._state["frames_tracked_per_obj"][index].pop(frame, None)
+        self._state["output_dict_per_obj"][index]["non_cond_frame_outputs"].pop(frame, None)
+
+    def _preflight(self) -> None:
+        with torch.inference_mode(), self._autocast():
+            self._predictor.propagate_in_video_preflight(self._state)
+
+    # -- tracking --------------------------------------------------------------------------------
+
+    def propagate(
+        self,
+        start_frame: int | None = None,
+        end_frame: int | None = None,
+        *,
+        reverse: bool = False,
+    ) -> Iterator[tuple[int, sv.Detections]]:
+        """Track frame by frame.
+
+        Each object is followed forwards from its earliest prompted frame and backwards from it,
+        as SAM 2's predictor does for that object alone.
+
+        Args:
+            start_frame: First frame to handle. By default the earliest prompted frame, and with
+                ``reverse`` the frame before the latest of the objects' earliest prompted frames.
+            end_frame: Where to stop: one past the last frame (``reverse``: the last frame). By
+                default the end (``reverse``: the beginning) of the video.
+            reverse: Go towards the beginning. With a ``start_frame`` of its own, objects are
+                followed back from their latest prompted frame, for after a correction.
+
+        Yields:
+            ``(frame_index, detections)``; an object that is not there has no row.
+
+        Raises:
+            Cancelled: If the session's ``cancel`` hook said so.
+            PromptError: If nothing was prompted yet, or the range lies outside the video.
+            DeviceError: If memory runs out.
+        """
+        count = len(self._images)
+        if start_frame is None:
+            firsts = self.first_prompted_frames.values()
+            start = max(firsts, default=0) - 1 if reverse else min(firsts, default=0)
+        else:
+            start = start_frame
+        end = (0 if reverse else count) if end_frame is None else end_frame
+        if not self.object_ids:
+            raise PromptError("no prompts; call add with at least one Box, Points or Mask")
+        if not -1 <= start < count or not 0 <= end <= count:
+            raise PromptError(
+                f"frames {start_frame} to {end_frame} of a video with frames 0 to {count - 1}"
+            )
+        for frame in range(start, end - 1, -1) if reverse else range(start, end):
+            if self._cancel is not None and self._cancel():
+                self.close()
+                raise Cancelled(f"tracking was cancelled at frame {frame}")
+            self._images.backwards = reverse
+            again = reverse and start_frame is not None
+            yield frame, self._detections(self._track_frame(frame, reverse, again))
+
+    def _takes_part(self, prompted: dict[int, Any], frame: int, reverse: bool, again: bool) -> bool:
+        """Whether an object with these prompted frames is followed on this frame."""
+        if not reverse:
+            return min(prompted) <= frame
+        return frame <= max(prompted) if again else frame < min(prompted)
+
+    @torch.inference_mode()
+    def _track_frame(
+        self, frame: int, reverse: bool, again: bool
+    ) -> dict[int, tuple[npt.NDArray[np.bool_], float]]:
+        """Run the objects on one frame; return id to mask and presence, and forget what it may."""
+        state, predictor = self._state, self._predictor
+        ids, logits, scores = [], [], []
+        with memory_guard(f"tracking on frame {frame}"), self._autocast():
+            predictor.propagate_in_video_preflight(state)
+            for index, outputs in state["output_dict_per_obj"].items():
+                prompted = outputs["cond_frame_outputs"]
+                if not self._takes_part(prompted, frame, reverse, again):
+                    continue
+                output = prompted.get(frame)
+                if output is None:
+                    output, low_res = predictor._run_single_frame_inference(
+                        inference_state=state,
+                        output_dict=outputs,
+                        frame_idx=frame,
+                        batch_size=1,
+                        is_init_cond_frame=False,
+                        point_inputs=None,
+                        mask_inputs=None,
+                        reverse=reverse,
+                        run_mem_encoder=True,
+                    )
+                    outputs["non_cond_frame_outputs"][frame] = output
+                else:
+                    low_res = output["pred_masks"].to(predictor.device)
+                self._drop_unreachable(outputs, frame, reverse)
+                tracked = state["frames_tracked_per_obj"][index]
+                tracked.clear()
+                tracked[frame] = _BACKWARDS if reverse else _FORWARDS
+                ids.append(state["obj_idx_to_id"][index])
+                logits.append(low_res)
+                scores.append(output["object_score_logits"].float().sigmoid().flatten())
+            masks = self._full_size(logits)
+        self._last = frame
+        presence = torch.cat(scores).tolist() if scores else []
+        return dict(zip(ids, zip(masks, presence, strict=True), strict=True))
+
+    def _full_size(self, logits: list[torch.Tensor]) -> list[npt.NDArray[np.bool_]]:
+        """Bring low-resolution logits to the video's size and threshold them at 0."""
+        # One by one, as the float maps are large; together where objects compete for each pixel.
+        together = self._predictor.non_overlap_masks and logits
+        batches = [torch.cat(logits)] if together else logits
+        masks: list[npt.NDArray[np.bool_]] = []
+        for batch in batches:
+            _, full = self._predictor._get_orig_video_res_output(self._state, batch)
+            masks.extend((full[:, 0] > 0).cpu().numpy())
+        return masks
+
+    def _drop_unreachable(
+        self, outputs: dict[str, dict[int, Any]], frame: int, reverse: bool
+    ) -> None:
+        """Drop what neither this pass nor one back from the object's first prompt can look at.
+
+        Of outputs that only object pointers are read from, the large maps are dropped.
+        """
+        kept = outputs["non_cond_frame_outputs"]
+        turn = min(outputs["cond_frame_outputs"])
+        for t in [t for t in kept if t != frame]:
+            behind = t - frame if reverse else frame - t
+            # What lies ahead was left by an earlier pass and is about to be made anew.
+            from_here = behind if behind > 0 else self.reach
+            from_turn = t - turn if t > turn else self.reach + 1
+            distance = min(from_here, from_turn)
+            if distance > self.reach:
+                del kept[t]
+            elif distance > self.memory_reach and kept[t]["maskmem_features"] is not None:
+                kept[t] = {**kept[t], "maskmem_features": None, "pred_masks": None}
+
+    def remember(self) -> list[dict[int, Any]]:
+        """Return the memories of unprompted frames, for ``recall``."""
+        return [dict(outputs["non_cond_frame_outputs"]) for outputs in self._outputs()]
+
+    def recall(self, memories: list[dict[int, Any]]) -> None:
+        """Go back to remembered memories."""
+        for outputs, memory in zip(self._outputs(), memories, strict=True):
+            outputs["non_cond_frame_outputs"].clear()
+            outputs["non_cond_frame_outputs"].update(memory)
+
+    def _detections(self, masks: dict[int, tuple[npt.NDArray[np.bool_], float]]) -> sv.Detections:
+        import supervision as sv
+
+        from gar_video.masks import box_xyxy
+
+        seen = {key: value for key, value in masks.items() if value[0].any()}
+        width, height = self.resolution_wh
+        return sv.Detections(
+            xyxy=np.array([box_xyxy(mask) for mask, _ in seen.values()], float).reshape(-1, 4),
+            mask=np.array([mask for mask, _ in seen.values()], bool).reshape(-1, height, width),
+            confidence=np.array([score for _, score in seen.values()], float),
+            tracker_id=np.array(list(seen), int),
+        )
+
+    # -- the end ---------------------------------------------------------------------------------
+
+    def _autocast(self) -> torch.autocast:
+        device = self._predictor.device.type
+        return torch.autocast(device, dtype=self._dtype, enabled=self._dtype != torch.float32)
+
+    def close(self) -> None:
+        """Let go of frames and memories."""
+        self._state = self._new_state(False)
+        self._images._frames.clear()
+        self._last = None
+
+    def __enter__(self) -> Sam2Session:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+
+def _reaches(predictor: SAM2VideoPredictor, num_frames: int) -> tuple[int, int]:
+    """Return how far back memory maps, and anything at all, are read by memory attention."""
+    stride = predictor.memory_temporal_stride_for_eval
+    # The last frame, then every stride-th of those before.
+    memory = 0 if predictor.num_maskmem <= 1 else 1 + stride * (predictor.num_maskmem - 2)
+    memory += stride - 1 if predictor.num_maskmem > 2 else 0
+    pointers = 0
+    if predictor.use_obj_ptrs_in_encoder:
+        pointers = min(num_frames, predictor.max_obj_ptrs_in_encoder) - 1
+    return memory, max(memory, pointers)
