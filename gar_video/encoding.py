@@ -8,6 +8,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from gar_video.devices import memory_guard
@@ -31,6 +32,7 @@ class Look:
         slots: One per object; empty where no object is pointed at.
         hidden: Objects of the question that are seen in none of the frames.
         window_s: The time window asked for, in seconds; None for the whole video.
+        listed: Whether the caller listed the frames.
     """
 
     video: Video
@@ -39,6 +41,7 @@ class Look:
     slots: tuple[RegionSlot, ...]
     hidden: tuple[int, ...]
     window_s: tuple[float, float] | None
+    listed: bool = False
 
     @property
     def times_s(self) -> tuple[float, ...]:
@@ -60,6 +63,19 @@ class Look:
             for mask in slot.masks:
                 digest.update(b"-" if mask is None else str(mask["counts"]).encode())
         return digest.hexdigest()
+
+    def why_hidden(self) -> str:
+        """Say which objects are not visible, and when."""
+        names = ", ".join(f"<{object_id}>" for object_id in self.hidden)
+        verb = "is" if len(self.hidden) == 1 else "are"
+        if self.video.is_image:
+            return f"{names} {verb} not visible in the picture."
+        if self.listed:
+            shown = ", ".join(str(frame) for frame in self.frames)
+            return f"{names} {verb} not visible in the frames looked at: {shown}."
+        start, end = self.window_s or (0.0, self.video.duration_s)
+        end = min(end, self.video.duration_s)
+        return f"{names} {verb} not visible between {start:.2f} s and {end:.2f} s."
 
     def prompt(self) -> RegionPrompt:
         """Decode the frames and return the prompt."""
@@ -106,7 +122,9 @@ def look(
         PromptError: If the window is empty or nothing fits the budget.
     """
     window = frame_window(video, time)
-    seen = None if tracks is None else tracks.visibility(object_ids=list(objects))
+    seen = np.zeros((0, len(video)), dtype=bool)
+    if tracks is not None:
+        seen = tracks.visibility(object_ids=list(objects))  # [objects, frames]
     numbers = slot_numbers(
         len(objects), describe_photo=describe and video.is_image and processor.num_prompts > 1
     )
@@ -117,19 +135,7 @@ def look(
     )
     if video.is_image:
         chosen = [0]
-        columns, rows = processor.tile_grid(video.width, video.height)
-        regions = 0 if seen is None else int(seen[:, 0].sum())
-        cost = processor.tokens_for(1 + columns * rows, regions)
-        if cost > budget.available:
-            raise PromptError(
-                f"the picture with {regions} regions costs {cost} tokens but {budget.available} "
-                f"of {budget.context} are left beside the text; ask about fewer objects"
-            )
-    elif seen is None or not len(seen):
-        import numpy as np
-
-        nobody = np.zeros((0, len(video)), dtype=bool)
-        chosen = choose_frames(window, nobody, frames, budget, num_frames=len(video))
+        _check_picture_fits(video, int(seen.sum()), processor, budget)
     else:
         chosen = choose_frames(window, seen, frames, budget, num_frames=len(video))
     slots, hidden = [], []
@@ -140,7 +146,20 @@ def look(
             slots.append(RegionSlot(object_id, number, masks))
         else:
             hidden.append(object_id)
-    return Look(video, tuple(objects), tuple(chosen), tuple(slots), tuple(hidden), time)
+    listed = not isinstance(frames, (int, np.integer))
+    return Look(video, tuple(objects), tuple(chosen), tuple(slots), tuple(hidden), time, listed)
+
+
+def _check_picture_fits(
+    video: Video, num_regions: int, processor: GARProcessor, budget: TokenBudget
+) -> None:
+    columns, rows = processor.tile_grid(video.width, video.height)
+    cost = processor.tokens_for(1 + columns * rows, num_regions)
+    if cost > budget.available:
+        raise PromptError(
+            f"the picture with {num_regions} regions costs {cost} tokens but {budget.available} "
+            f"of {budget.context} are left beside the text; ask about fewer objects"
+        )
 
 
 class PrefixStore:

@@ -273,7 +273,7 @@ class GARVideo:
         if view.hidden:
             return Choice(
                 **self._evidence(view, question), options=chosen, index=None, probabilities=(),
-                by=scoring, text=_not_visible(view),
+                by=scoring, text=view.why_hidden(),
             )  # fmt: skip
         with memory_guard("choosing between options"):
             scores = score_options(
@@ -352,7 +352,7 @@ class GARVideo:
         self, view: Look, question: str, parts: list[QuestionPart], settings: GenerationSettings
     ) -> Generator[str, None, Answer]:
         if view.hidden:
-            yield _not_visible(view)
+            yield view.why_hidden()
             return self._result(view, question, None)
         encoded = self._prefixes.get(view)
         suffix = self.processor.question_ids(parts, encoded.prompt)
@@ -409,7 +409,7 @@ class GARVideo:
         """Return the Answer of generated tokens, or of an object that is not visible."""
         if generated is None:
             return Answer(
-                **self._evidence(view, question), text=_not_visible(view), token_ids=(),
+                **self._evidence(view, question), text=view.why_hidden(), token_ids=(),
                 finish_reason="not_visible",
             )  # fmt: skip
         return Answer(
@@ -439,14 +439,3 @@ class GARVideo:
 
 def _opened(video: VideoLike) -> Video:
     return video if isinstance(video, Video) else Video(video)
-
-
-def _not_visible(view: Look) -> str:
-    """Say that objects are not visible, and when."""
-    names = ", ".join(f"<{object_id}>" for object_id in view.hidden)
-    verb = "is" if len(view.hidden) == 1 else "are"
-    if view.video.is_image:
-        return f"{names} {verb} not visible in the picture."
-    start, end = view.window_s or (0.0, view.video.duration_s)
-    end = min(end, view.video.duration_s)
-    return f"{names} {verb} not visible between {start:.2f} s and {end:.2f} s."
