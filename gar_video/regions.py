@@ -105,12 +105,9 @@ def fit_box(
         problem = f"lies outside the {width}x{height} frame"
     if bad_boxes == "drop":
         return None
-    advice = (
-        "cut with bad_boxes='clip'" if "reaches" in problem else "left out with bad_boxes='drop'"
-    )
-    raise TracksError(
-        f"box ({x_1:g}, {y_1:g}, {x_2:g}, {y_2:g}) of {where} {problem}; mend it, or have it {advice}"
-    )
+    setting = "clip" if "reaches" in problem else "drop"
+    shown = f"box ({x_1:g}, {y_1:g}, {x_2:g}, {y_2:g}) of {where}"
+    raise TracksError(f"{shown} {problem}; mend it, or pass bad_boxes={setting!r}")
 
 
 @dataclass(frozen=True, eq=False)

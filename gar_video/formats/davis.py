@@ -15,6 +15,7 @@ from gar_video.formats.common import build_both, lost_in_masks, objects_of_frame
 from gar_video.formats.files import warn_lost, whole_folder
 from gar_video.formats.pictures import (
     frame_indices,
+    ids_in,
     number_of,
     png_files,
     read_ids,
@@ -25,7 +26,6 @@ from gar_video.tracks import Tracks
 
 _TITLE = "DAVIS folder (a PNG per frame, value = id)"
 _VOID = 255
-_MAX_IDS = 1000  # a picture with more values is a photograph, not a mask
 
 
 def sniff(source: Source) -> bool:
@@ -57,10 +57,7 @@ def read(source: Source) -> Tracks:
     binary = _is_binary(files)
     for path, number in zip(files, numbers, strict=True):
         values, mode = read_ids(path, size)
-        ids = np.unique(values[values != 0])
-        if len(ids) > _MAX_IDS:
-            raise TracksError(f"{path.name} has {len(ids)} values; expected object ids")
-        for object_id in ids.tolist():
+        for object_id in ids_in(values, path):
             if object_id == _VOID and mode == "P" and not binary:
                 void.add_mask(frames[number], _VOID, values == object_id)
             else:

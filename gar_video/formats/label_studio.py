@@ -8,6 +8,7 @@ which is mapped to ids and kept.
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 from gar_video.errors import TracksError
@@ -47,7 +48,9 @@ def _pick_task(source: Source) -> dict[str, Any]:
     if source.sequence is not None:
         tasks = [task for task in tasks if source.sequence in _task_names(task)]
     elif len(tasks) > 1 and source.video_name is not None:
-        tasks = [task for task in tasks if any(source.video_name in n for n in _task_names(task))]
+        # Uploaded files get something random before their name.
+        stem = Path(source.video_name).stem
+        tasks = [t for t in tasks if any(Path(n).stem.endswith(stem) for n in _task_names(t))]
     if len(tasks) != 1:
         known = ", ".join(str(task.get("id")) for task in source.json[:8])
         raise TracksError(

@@ -21,7 +21,14 @@ from gar_video.formats.common import (
     rows_by_object,
 )
 from gar_video.formats.files import warn_lost, whole_file, whole_folder
-from gar_video.formats.pictures import frame_indices, number_of, png_files, read_ids, write_gray
+from gar_video.formats.pictures import (
+    frame_indices,
+    ids_in,
+    number_of,
+    png_files,
+    read_ids,
+    write_gray,
+)
 from gar_video.formats.source import Format, Source
 from gar_video.regions import whole
 from gar_video.track import Track
@@ -180,7 +187,7 @@ def _read_png(source: Source) -> Tracks:
     builder, apart = source.builder(size, length), source.builder(size, length)
     for path, number in zip(files, numbers, strict=True):
         values, _ = read_ids(path, size)
-        for value in np.unique(values[values != 0]).tolist():
+        for value in ids_in(values, path):
             target = apart if _is_ignored(value, value // 1000) else builder
             target.add_mask(frames[number], value, values == value, None, _label(value // 1000))
         builder.see_frame(frames[number])

@@ -75,7 +75,8 @@ def read_png(path: Path, resolution_wh: tuple[int, int] | None) -> tuple[npt.NDA
                         f"expected {resolution_wh[0]}x{resolution_wh[1]} like the frames"
                     )
                 return np.array(image), image.mode
-    except UnidentifiedImageError:
+    except (UnidentifiedImageError, ImportError):
+        # ImportError: where Ultralytics is loaded, Image.open tries to install a HEIF reader.
         raise TracksError(f"{path.name} is no PNG; expected a mask picture") from None
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise TracksError(f"{path.name} is damaged ({str(error).splitlines()[0]})") from None
@@ -86,7 +87,22 @@ def read_ids(path: Path, resolution_wh: tuple[int, int] | None) -> tuple[npt.NDA
     values, mode = read_png(path, resolution_wh)
     if values.ndim != 2:
         raise TracksError(f"{path.name} is a colour picture; expected palette or gray, value = id")
+    if values.dtype == np.bool_:  # one bit a pixel: black and white
+        values = values.astype(np.uint8) * 255
     return values, mode
+
+
+def ids_in(values: npt.NDArray[Any], path: Path) -> list[int]:
+    """Object ids in a picture, background left out.
+
+    Raises:
+        TracksError: If there are so many that it must be a photograph or a depth map.
+    """
+    ids = np.unique(values[values != 0])
+    most = 200 if values.dtype == np.uint8 else 1000
+    if len(ids) > most:
+        raise TracksError(f"{path.name} holds {len(ids)} values; expected {most} ids at most")
+    return [int(value) for value in ids]
 
 
 def read_binary(path: Path, resolution_wh: tuple[int, int] | None) -> npt.NDArray[np.bool_]:

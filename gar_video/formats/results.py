@@ -176,7 +176,7 @@ def _add_result(builder: TracksBuilder, frame: int, result: Any) -> None:
     for row, object_id in enumerate(ids):
         label = _name(names, classes[row])
         score = float(scores[row])
-        mask = corners[row][None] if corners is not None else _mask(result, row)
+        mask = [corners[row].tolist()] if corners is not None else _mask(result, row)
         if mask is None:
             builder.add_box(frame, object_id, boxes[row], score, label)
         else:

@@ -6,6 +6,7 @@ The frame stands in a column that the user adds, as in supervision's own example
 
 from __future__ import annotations
 
+import contextlib
 import csv
 from collections.abc import Iterator
 from typing import Any
@@ -77,6 +78,8 @@ def _add_row(builder: Any, row: dict[str, Any], frame_key: str) -> None:
         raise TracksError("it has no tracker_id; run a tracker over the detections first")
     if str(object_id) == "-1":  # a track that is not confirmed yet
         return
+    with contextlib.suppress(ValueError):  # tables may turn ids into 3.0; names stay as they are
+        object_id = float(str(object_id))
     frame = whole(float(decimal(row[frame_key])), "frame")
     box = [float(decimal(row[key])) for key in _BOX]
     score = row.get("confidence")

@@ -19,7 +19,7 @@ from gar_video.regions import whole
 from gar_video.tracks import Tracks
 from gar_video.tracks_builder import TracksBuilder
 
-_LINE = re.compile(r"^\s*\d+(\s+[-+.\deE]+){5,}\s*$")
+_LINE = re.compile(r"^\s*\d+(\s+[-+.\deE]+){4,}\s*$")
 
 
 def _files(folder: Path) -> list[Path]:
@@ -30,7 +30,7 @@ def _files(folder: Path) -> list[Path]:
 
 
 def sniff(source: Source) -> bool:
-    """Tell by a folder of text files, one of which begins with a class and five numbers."""
+    """Tell by a folder of text files, one of which begins with a class and four numbers."""
     if not source.is_folder:
         return False
     for path in _files(source.path)[:20]:

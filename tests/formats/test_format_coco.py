@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 import pytest
-from format_samples import H, T, W, Clip, blob
+from format_samples import Clip, H, T, W, blob
 
 from gar_video.errors import TracksError
 from gar_video.tracks import Tracks
@@ -116,7 +116,9 @@ def test_a_video_is_chosen_by_sequence_or_name(tmp_path):
     assert load(tmp_path / "a.json", cocovid(), sequence="other").object_ids == (4,)
     assert load(tmp_path / "a.json", cocovid(), sequence="2").object_ids == (17, 4)
     assert load(tmp_path / "a.json", cocovid(), Clip(name="other")).object_ids == (4,)
-    with pytest.raises(TracksError, match="holds 2 videos, none named 'xyz'; .* other, train/clip"):
+    with pytest.raises(
+        TracksError, match=r"holds 2 videos, none named 'xyz'; .* other, train/clip"
+    ):
         load(tmp_path / "a.json", cocovid(), Clip(name="xyz"))
 
 

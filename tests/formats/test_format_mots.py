@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from format_samples import H, T, W, blob, Clip, quietly
+from format_samples import Clip, H, T, W, blob, quietly
 from PIL import Image
 
 from gar_video.errors import TracksError

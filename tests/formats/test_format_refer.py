@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from format_samples import H, T, W, Clip, blob
+from format_samples import Clip, H, T, W, blob
 
 from gar_video.errors import TracksError
 from gar_video.tracks import Tracks
@@ -163,5 +163,5 @@ def test_mevis_of_one_video_by_its_expressions(tmp_path):
 def test_mevis_of_several_videos_without_expressions_is_refused(tmp_path):
     with pytest.raises(TracksError, match="objects of different lengths"):
         load(tmp_path / "mask_dict.json", mask_dict())
-    with pytest.raises(TracksError, match="needs meta_expressions.json"):
+    with pytest.raises(TracksError, match=r"needs meta_expressions\.json"):
         load(tmp_path / "mask_dict.json", mask_dict(), sequence="clip")
