@@ -1,0 +1,1 @@
+"""Samples to train on: files of several formats and rendered clips, mixed by weights."""
