@@ -164,14 +164,12 @@ def _has_cars(tracks: Tracks) -> bool:
 def _sniff_png(source: Source) -> bool:
     if not source.is_folder:
         return False
-    from PIL import Image
-
     for path in png_files(source.path)[:1]:
         try:
-            with Image.open(path) as image:
-                return image.mode.startswith("I")
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+            _, _, bits, colour = png_header(path)
+        except TracksError:
             return False
+        return bits == 16 and colour == 0
     return False
 
 

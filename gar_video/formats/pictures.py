@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import struct
 import warnings
 from collections.abc import Sequence
 from functools import cache
@@ -62,24 +63,36 @@ def read_png(path: Path, resolution_wh: tuple[int, int] | None) -> tuple[npt.NDA
     Raises:
         TracksError: If it is no PNG, damaged, or of another size.
     """
-    from PIL import Image, UnidentifiedImageError
+    size = check_resolution(png_header(path)[:2])
+    if resolution_wh is not None and size != tuple(resolution_wh):
+        raise TracksError(
+            f"{path.name} has {size[0]}x{size[1]} pixels; "
+            f"expected {resolution_wh[0]}x{resolution_wh[1]} like the frames"
+        )
+    from PIL import Image
 
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # own limit below
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # own limit above
             with Image.open(path, formats=("PNG",)) as image:
-                size = check_resolution(image.size)
-                if resolution_wh is not None and size != tuple(resolution_wh):
-                    raise TracksError(
-                        f"{path.name} has {size[0]}x{size[1]} pixels; "
-                        f"expected {resolution_wh[0]}x{resolution_wh[1]} like the frames"
-                    )
                 return np.array(image), image.mode
-    except (UnidentifiedImageError, ImportError):
-        # ImportError: where Ultralytics is loaded, Image.open tries to install a HEIF reader.
-        raise TracksError(f"{path.name} is no PNG; expected a mask picture") from None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    # ImportError: where Ultralytics is loaded, Image.open looks for a HEIF reader when it fails.
+    except (OSError, SyntaxError, ValueError, ImportError, Image.DecompressionBombError) as error:
         raise TracksError(f"{path.name} is damaged ({str(error).splitlines()[0]})") from None
+
+
+def png_header(path: Path) -> tuple[int, int, int, int]:
+    """Width, height, bits a channel and kind of colour (0 gray, 3 palette) of a PNG.
+
+    Raises:
+        TracksError: If it is no PNG.
+    """
+    with path.open("rb") as file:
+        head = file.read(26)
+    if len(head) < 26 or head[:8] != b"\x89PNG\r\n\x1a\n" or head[12:16] != b"IHDR":
+        raise TracksError(f"{path.name} is no PNG; expected a mask picture")
+    width, height, bits, colour = struct.unpack(">IIBB", head[16:])
+    return width, height, bits, colour
 
 
 def read_ids(path: Path, resolution_wh: tuple[int, int] | None) -> tuple[npt.NDArray[Any], str]:
