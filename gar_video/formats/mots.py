@@ -26,6 +26,7 @@ from gar_video.formats.pictures import (
     ids_in,
     number_of,
     png_files,
+    png_header,
     read_ids,
     write_gray,
 )
