@@ -141,5 +141,5 @@ def test_lists(text, expected):
 
 @pytest.mark.parametrize("text", ["-1", "1.0", "x", "", "1e3", "٣", "9" * 30])
 def test_bad_whole_numbers(text):
-    with pytest.raises(PromptError, match="--frame .*expected a whole number"):
+    with pytest.raises(PromptError, match=r"--frame .*expected a whole number"):
         parse_whole(text, "--frame")
