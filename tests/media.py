@@ -125,6 +125,7 @@ CLIPS = {
             "lag-in-frames": "10",
             "crf": "8",
             "b": "2M",
+            "threads": "1",  # several wait for one another longer than they work, this small
         },
     ),
     "mpeg4": Clip("mpeg4", options={"qmin": "2", "qmax": "4"}),
@@ -269,3 +270,11 @@ def claim_more(source: Path, target: Path, keep: int) -> Path:
     data[start : start + 4] = (len(data) - start).to_bytes(4, "big")
     target.write_bytes(data)
     return target
+
+
+def frames_of(path: Path, packets: Sequence[int]) -> list[int]:
+    """Which frames, counted as they are shown, lie in the packets at these positions."""
+    with av.open(str(path)) as container:
+        stamps = [p.pts for p in container.demux(video=0) if p.size]
+    order = sorted(stamps)
+    return [order.index(stamps[position]) for position in packets]

@@ -92,6 +92,8 @@ def _reason(error: Exception) -> str:
     """Return FFmpeg's own words for an error, without errno and file name."""
     if getattr(error, "errno", None) == errno.EINVAL:  # what a refused format ends in
         return "not a known video format"
+    if isinstance(error, EOFError):
+        return "it ends before its first frame"
     return str(getattr(error, "strerror", None) or error).strip().rstrip(".").lower()
 
 

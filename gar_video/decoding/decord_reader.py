@@ -5,6 +5,9 @@ has packets, decord shows neighbours in their place, and waits for ever in nativ
 into the end of the file. No time limit in Python ends that, so it must not begin: ``unsound`` says
 beforehand, from the packets alone, why a file is left to PyAV, and even in sound files the last
 group of pictures is read through PyAV, so that decord never comes to the end.
+
+What no choice of files prevents: while decord waits for its first frame it goes on reading packets,
+and on a busy machine then holds hundreds of decoded frames. That is why ``auto`` does not take it.
 """
 
 from __future__ import annotations
@@ -43,22 +46,16 @@ if hasattr(os, "register_at_fork"):  # not on Windows, which does not fork
     os.register_at_fork(after_in_child=_after_fork)
 
 
-def load(*, with_torch: bool = False) -> ModuleType | None:
-    """Import decord if that is safe in this process now.
-
-    Args:
-        with_torch: Import torch first if it is not imported yet. Without it decord stays unused
-            until then, because torch imported after decord can crash.
+def load() -> ModuleType | None:
+    """Import decord if that is safe in this process, torch before it: the other way can crash.
 
     Returns:
-        The module, or None where it is not installed, torch comes first, or the process was forked
-        from one that used decord, whose locks and threads did not survive that.
+        The module, or None where it is not installed or the process was forked from one that used
+        it: decord's locks and threads do not survive that.
     """
     if _inherited or importlib.util.find_spec("decord") is None:
         return None
     if "torch" not in sys.modules and importlib.util.find_spec("torch") is not None:
-        if not with_torch:
-            return None
         importlib.import_module("torch")
     known = "decord" in sys.modules
     try:

@@ -210,7 +210,8 @@ def _from_decoding(stream: VideoStream, path: Path, packets: _Packets) -> FrameI
         pts = [p for p in decoded if p is not None]
         if len(set(packets.pts)) == len(packets.pts) and pts == sorted(set(pts)):
             return _by_pts(stream, packets, pts)
-    fps = Fraction(stream.average_rate or stream.guessed_rate or _DEFAULT_RATE)
+    # Guessed first: it reads the coded stream, where the container has nothing to say.
+    fps = Fraction(stream.guessed_rate or stream.average_rate or _DEFAULT_RATE)
     count = np.arange(len(decoded), dtype=np.int64)
     start = np.zeros(1, dtype=np.int64)
     return FrameIndex(

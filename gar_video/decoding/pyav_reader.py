@@ -288,7 +288,7 @@ class PyavReader:
     def _reopen_after_fork(self) -> None:
         # The parent's decoder threads are not here, and waiting for them to end would never end:
         # its objects are left alone for good, and the child opens the file anew.
-        abandoned = (self._container, self.stream, self._context, self._packets, self._ready)
+        abandoned = dict(self.__dict__)
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(abandoned))
         self._open()
 
