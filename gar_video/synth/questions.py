@@ -69,7 +69,8 @@ def kind_names(level: str, choice: bool = True) -> tuple[str, ...]:
     return tuple(
         name
         for name, kind in KINDS.items()
-        if (level == "full" or not kind.full_only) and (kind.choice if choice else kind.open)
+        if (level == "full" or not kind.full_only)
+        and (kind.options is not None if choice else kind.open)
     )
 
 
@@ -206,7 +207,7 @@ def put(
     accepted = tuple(forms(kind.family, case.key, names))
     keys: list[str] = []
     manner = int(rng.integers(len(accepted)))
-    if choice and kind.choice:
+    if choice and kind.options is not None:
         keys = kind.options(rng, truth, case.key)
         keys = [keys[int(i)] for i in rng.permutation(len(keys))]
     else:

@@ -105,7 +105,7 @@ class Visibility:
     under: Floats
 
 
-def visibility(scene: Scene, times_s: Floats, pixels: int = 96) -> Visibility:
+def visibility(scene: Scene, times_s: Floats, pixels: int = 112) -> Visibility:
     """Return how much of each thing can be seen.
 
     Args:
@@ -154,13 +154,13 @@ def _shares(
 
     mine = form(i)
     box = bounds(mine)
-    own = fill(mine, box, 2) >= 128
+    own = fill(mine, box, 4) >= 128
     whole = max(1, int(own.sum()))
     x, y = np.arange(box[0], box[2]), np.arange(box[1], box[3])
     free = own & ((x >= 0) & (x < pixels * scene.aspect))[None] & ((y >= 0) & (y < pixels))[:, None]
     inside, shares = int(free.sum()) / whole, []
     for k in covers:
-        cover = fill(form(k), box, 2) >= 128
+        cover = fill(form(k), box, 4) >= 128
         shares.append(int((own & cover).sum()) / whole)
         free &= ~cover
     return [int(free.sum()) / whole, inside, *shares]

@@ -8,7 +8,7 @@ import re
 from gar_video.synth import descriptions
 from gar_video.synth.answers import TABLES, forms
 from gar_video.synth.appearance import COLORS, SHAPES, SIZE_NAMES
-from gar_video.synth.kinds import act_names
+from gar_video.synth.options import act_names
 from gar_video.synth.questions import WORDINGS
 
 _WORD = re.compile(r"[A-Za-z]+|[0-9]|[^\sA-Za-z0-9]")
