@@ -131,6 +131,10 @@ def save(tracks: Tracks, path: str | Path, format: str | None) -> None:
         raise TracksError(f"format {format!r} {problem}; expected one of {names(writable=True)}")
     try:
         chosen.write(tracks, path)
+    except TracksError:
+        raise
+    except GARVideoError as error:
+        raise TracksError(str(error)) from None
     except OSError as error:
         raise TracksError(f"{path} cannot be written ({error.strerror or error})") from None
 

@@ -39,14 +39,14 @@ def _pick_video(source: Source, videos: list[dict[str, Any]]) -> dict[str, Any] 
     """Return the video that is asked for: by ``sequence``, by the video's name, or the only one."""
     if source.sequence is None and len(videos) <= 1:
         return videos[0] if videos else None
-    wanted = [source.sequence] if source.sequence is not None else [source.video_name]
-    for name in wanted:
+    for name in source.names:
         for video in videos:
-            if name is not None and name in _video_names(video):
+            if name in _video_names(video):
                 return video
     known = sorted({str(video.get("name", video.get("id"))) for video in videos}, key=natural_key)
     raise TracksError(
-        f"holds {len(videos)} videos, none named {wanted[0]!r}; pass sequence=, one of "
+        f"holds {len(videos)} videos, none named "
+        f"{source.sequence or source.video_name!r}; pass sequence=, one of "
         f"{', '.join(known[:8])}{', …' if len(known) > 8 else ''}"
     )
 

@@ -186,13 +186,13 @@ def _annotations_of_video(file: Source) -> list[str] | None:
             raise TracksError("sequence= needs meta_expressions.json beside the masks")
         return None
     videos = meta.json["videos"]
-    name = file.sequence or file.video_name
-    if name not in videos:
-        if file.sequence is None and len(videos) == 1:
-            name = next(iter(videos))
-        else:
-            known = ", ".join(list(videos)[:8])
-            raise TracksError(f"no video {name!r} in it; pass sequence=, one of {known}, …")
+    name = next((name for name in file.names if name in videos), None)
+    if name is None and file.sequence is None and len(videos) == 1:
+        name = next(iter(videos))
+    if name is None:
+        known = ", ".join(list(videos)[:8])
+        wanted = file.sequence or file.video_name
+        raise TracksError(f"no video {wanted!r} in it; pass sequence=, one of {known}, …")
     ids = {int(i) for exp in videos[name]["expressions"].values() for i in exp["anno_id"]}
     return [str(number) for number in sorted(ids)]
 

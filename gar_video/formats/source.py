@@ -58,6 +58,15 @@ class Source:
     sequence: str | None = None
     video_name: str | None = None
 
+    @property
+    def names(self) -> list[str]:
+        """What the wanted video may be called in a file that holds several."""
+        if self.sequence is not None:
+            return [self.sequence]
+        if self.video_name is None:
+            return []
+        return [self.video_name, Path(self.video_name).stem]
+
     @cached_property
     def is_folder(self) -> bool:
         """Whether this is a folder."""

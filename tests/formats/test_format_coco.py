@@ -115,7 +115,7 @@ def test_cocovid(tmp_path, first):
 def test_a_video_is_chosen_by_sequence_or_name(tmp_path):
     assert load(tmp_path / "a.json", cocovid(), sequence="other").object_ids == (4,)
     assert load(tmp_path / "a.json", cocovid(), sequence="2").object_ids == (17, 4)
-    assert load(tmp_path / "a.json", cocovid(), Clip(name="other")).object_ids == (4,)
+    assert load(tmp_path / "a.json", cocovid(), Clip(name="other.mp4")).object_ids == (4,)
     with pytest.raises(
         TracksError, match=r"holds 2 videos, none named 'xyz'; .* other, train/clip"
     ):

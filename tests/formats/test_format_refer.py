@@ -152,7 +152,7 @@ def test_mevis_of_one_video_by_its_expressions(tmp_path):
     (tmp_path / "meta_expressions.json").write_text(json.dumps(META))
     for path in (tmp_path, tmp_path / "mask_dict.json"):
         assert Tracks.load(path, sequence="clip").object_ids == (2, 11)
-        assert Tracks.load(path, Clip(name="clip")).object_ids == (2, 11)
+        assert Tracks.load(path, Clip(name="clip.mp4")).object_ids == (2, 11)
     assert Tracks.load(tmp_path, sequence="other").resolution_wh == (H, W)
     with pytest.raises(
         TracksError, match="no video 'xyz' in it; pass sequence=, one of clip, other"

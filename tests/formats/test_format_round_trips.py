@@ -236,7 +236,7 @@ def test_saved_files_have_usual_permissions(tmp_path):
         (samples.masks, None, "a.xyz", "does not tell the format"),
         (samples.masks, "cvat", "a.xml", "can only be read"),
         (samples.masks, "nonsense", "a.json", "'nonsense' is unknown"),
-        (samples.masks, "json", "no/such/a.json", "does not exist"),
+        (samples.masks, "json", "no/such/a.json", "there is no folder"),
         (samples.masks, "json", ".", "is a folder"),
         (samples.masks, "davis", ".", "new or empty folder"),
         (lambda: samples.masks((255,)), "davis", "d", "object id 255 does not fit"),
