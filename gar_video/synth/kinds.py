@@ -51,7 +51,16 @@ class Kind:
     open: bool = True
     group: Callable[[str], str] = field(default=lambda key: key)
 
+    @property
+    def needs_context(self) -> bool:
+        """Whether the answer cannot be read from the regions alone, each by itself.
 
+        Looks can; where something is, how it moves and what is around it need the whole frame.
+        """
+        return self.name not in _LOOKS
+
+
+_LOOKS = ("color", "shape", "size", "pattern", "look", "which color", "which shape", "in common")
 _ACTS, _SIDES = draw_from(options.act_names), draw_all("side")
 _COLORS, _SHAPES = draw_from(color_names), draw_from(shape_names)
 _PATTERNS, _ANY_COLOR = draw_from(lambda _: PATTERNS), draw_from(lambda _: COLORS)

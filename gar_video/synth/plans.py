@@ -160,7 +160,8 @@ def _through_edge(rng: np.random.Generator, plan: str, radius: float, stage: Sta
     axis = 0 if direction in ("left", "right") else 1
     unit = stage.heading(rng, direction)
     size = np.array([stage.aspect, 1.0])
-    outside = radius * 1.08
+    # Turned shapes reach a little beyond their radius; outside means no pixel of it.
+    outside = radius * 1.2
     end = stage.duration_s
     sign = np.sign(unit[axis])
     far, near = size[axis] + outside, -outside

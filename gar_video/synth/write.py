@@ -163,15 +163,17 @@ def write_clip(
     resolution_wh = check_size(resolution_wh)
     scene, truth = _sample(seed, level, num_objects, duration_s, resolution_wh)
     rles: dict[int, dict[int, Any]] = {thing.object_id: {} for thing in scene.objects}
-    with replacing(target) as temporary, ClipWriter(temporary, resolution_wh, scene.fps) as writer:
-        for frame, image, label in draw_frames(scene, resolution_wh):
-            writer.write(image)
-            for object_id, rle in rles_of(scene, label).items():
-                rles[object_id][frame] = rle
-            if progress is not None:
-                progress(frame + 1, scene.num_frames)
-    tracks = Tracks.from_rles(rles, resolution_wh, scene.num_frames, labels_of(scene))
-    tracks.save(tracks_to, tracks_format)
+    # The clip appears last: whatever goes wrong with the tracks, it is not there without them.
+    with replacing(target) as temporary:
+        with ClipWriter(temporary, resolution_wh, scene.fps) as writer:
+            for frame, image, label in draw_frames(scene, resolution_wh):
+                writer.write(image)
+                for object_id, rle in rles_of(scene, label).items():
+                    rles[object_id][frame] = rle
+                if progress is not None:
+                    progress(frame + 1, scene.num_frames)
+        tracks = Tracks.from_rles(rles, resolution_wh, scene.num_frames, labels_of(scene))
+        tracks.save(tracks_to, tracks_format)
     head = {"seed": seed, "level": level, "resolution_wh": list(resolution_wh)}
     write_text(truth_to, dump({**head, **events.to_dict(truth)}))
     return target, tracks_to, truth_to
@@ -188,7 +190,8 @@ def _sample(
         raise GARVideoError(f"duration {duration_s:g} s: expected 0.5 to 60 seconds")
     aspect = resolution_wh[0] / resolution_wh[1]
     try:
-        return sample(clip_seed(seed), level, num_objects, duration_s, aspect)
+        seconds = None if duration_s is None else float(duration_s)
+        return sample(clip_seed(seed), level, num_objects, seconds, aspect)
     except ValueError as error:
         raise GARVideoError(str(error)) from None
 
