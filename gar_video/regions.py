@@ -137,6 +137,11 @@ class RegionColumns:
         for column in (self.frames, self.boxes, self.areas, self.scores, self.starts, self.lengths):
             column.flags.writeable = False
 
+    def __reduce__(self) -> tuple[type[RegionColumns], tuple[object, ...]]:
+        # Through __init__, so that copies are read-only too.
+        columns = (self.frames, self.boxes, self.areas, self.scores, self.starts, self.lengths)
+        return RegionColumns, (*columns, self.blob)
+
     def rows(self, first: int, end: int) -> RegionColumns:
         """Rows ``first`` to ``end``, sharing memory."""
         cut = slice(first, end)

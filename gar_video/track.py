@@ -122,6 +122,11 @@ class Track:
         columns = self._columns.rows(int(first), int(last))
         return Track(self.object_id, self.label, self.resolution_wh, self.num_frames, columns)
 
+    def __reduce__(self) -> tuple[type[Track], tuple[object, ...]]:
+        # Slots that refuse to be set need their own way through pickle and copy.
+        fields = (self.object_id, self.label, self.resolution_wh, self.num_frames, self._columns)
+        return Track, fields
+
     def __len__(self) -> int:
         return len(self.frames)
 

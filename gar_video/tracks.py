@@ -319,12 +319,16 @@ class Tracks:
             TracksError: If a frame lies outside the video or an id is unknown.
         """
         ids = self.object_ids if object_ids is None else tuple(object_ids)
-        seen = np.zeros((len(ids), self._num_frames), np.bool_)
-        for index, object_id in enumerate(ids):
-            seen[index, self[object_id].frames] = True
         if frames is None:
+            seen = np.zeros((len(ids), self._num_frames), np.bool_)
+            for index, object_id in enumerate(ids):
+                seen[index, self[object_id].frames] = True
             return seen
-        return seen[:, [check_frame(frame, self._num_frames) for frame in frames]]
+        asked = np.array([check_frame(frame, self._num_frames) for frame in frames], np.int64)
+        seen = np.zeros((len(ids), len(asked)), np.bool_)
+        for index, object_id in enumerate(ids):
+            seen[index] = np.isin(asked, self[object_id].frames)
+        return seen
 
     def _with(self, tracks: Iterable[Track], ignored: Tracks | None) -> Tracks:
         return Tracks(

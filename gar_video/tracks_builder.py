@@ -11,7 +11,14 @@ import numpy.typing as npt
 
 from gar_video.errors import TracksError
 from gar_video.masks import check_resolution, counts_of_mask, counts_of_segmentation
-from gar_video.regions import BadBoxes, RegionWriter, check_frame, fit_box, whole
+from gar_video.regions import (
+    MAX_FRAMES,
+    BadBoxes,
+    RegionWriter,
+    check_frame,
+    fit_box,
+    whole,
+)
 from gar_video.track import Track
 from gar_video.tracks import Tracks
 
@@ -48,8 +55,8 @@ class TracksBuilder:
         self.resolution_wh = check_resolution(resolution_wh)
         if num_frames is not None:
             num_frames = whole(num_frames, "num_frames")
-            if num_frames < 1:
-                raise TracksError(f"num_frames is {num_frames}; expected at least 1")
+            if not 1 <= num_frames <= MAX_FRAMES:
+                raise TracksError(f"num_frames is {num_frames}; expected 1 to {MAX_FRAMES:,}")
         self.num_frames = num_frames
         self.num_frames_known = num_frames is not None
         self.num_dropped_boxes = 0

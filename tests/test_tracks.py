@@ -1,4 +1,5 @@
 import copy
+import pickle
 import tracemalloc
 import warnings
 
@@ -140,6 +141,17 @@ def test_nothing_changes_tracks(tracks):
     assert tracks.source_ids == {}
 
 
+@pytest.mark.parametrize(
+    "copied", [copy.copy, copy.deepcopy, lambda t: pickle.loads(pickle.dumps(t))]
+)
+def test_copies_are_equal_and_read_only(tracks, copied):
+    again = copied(tracks)
+    assert again == tracks
+    assert copied(tracks[7]) == tracks[7]
+    with pytest.raises(ValueError, match="read-only"):
+        again[7].frames[0] = 5
+
+
 def test_equality_is_by_content(tracks):
     same = Tracks.from_masks(two_objects(), {7: "dog"})
     assert tracks == same
@@ -243,6 +255,15 @@ def test_stream_may_name_frames_in_any_order_and_ids_in_text():
     assert tracks.window(1, 5).subset([2]).source_ids == {2: "car-a"}
 
 
+def test_compact_masks_of_supervision_are_read():
+    masks = np.stack([ONE[0], ONE[3]])
+    compact = sv.CompactMask.from_dense(masks, np.array([[3, 4, 8, 9], [9, 4, 14, 9]]), (H, W))
+    found = sv.Detections(xyxy=np.ones((2, 4)), mask=compact, tracker_id=np.array([1, 2]))
+    tracks = Tracks.from_detections([found])
+    assert tracks.resolution_wh == WH
+    assert np.array_equal(tracks.masks(0), masks)
+
+
 def test_labels_are_the_most_frequent_and_unconfirmed_tracks_left_out():
     stream = [
         boxes([1, -1], [[1, 1, 5, 5], [2, 2, 6, 6]], data={"class_name": np.array([name, "cat"])})
@@ -334,7 +355,8 @@ REFUSED = {
         "object 1 in frame 2: RLE counts are malformed",
     ),
     "no_size": (lambda: Tracks.from_rles({}, (0, 3), T), "whole pixels"),
-    "no_length": (lambda: Tracks.from_rles({}, WH, 0), "at least 1"),
+    "no_length": (lambda: Tracks.from_rles({}, WH, 0), "expected 1 to"),
+    "endless": (lambda: Tracks.from_rles({}, WH, 10**12), "expected 1 to 10,000,000"),
     "one_detections": (lambda: Tracks.from_detections(sv.Detections.empty()), "list or stream"),
     "not_detections": (lambda: Tracks.from_detections([1, 2]), "item 0 is int"),
     "not_a_stream": (lambda: Tracks.from_detections(5), "got one int"),

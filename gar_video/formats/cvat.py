@@ -18,7 +18,7 @@ from xml.parsers import expat
 import numpy as np
 
 from gar_video.errors import TracksError
-from gar_video.formats.keyframes import Keyframe, Shape, between
+from gar_video.formats.keyframes import Keyframe, Shape, add_tracks
 from gar_video.formats.source import Format, Source
 from gar_video.masks import RLE, check_resolution, encode
 from gar_video.regions import check_frame
@@ -123,15 +123,9 @@ def read(source: Source) -> Tracks:
     full_dump = any(track.full for track in reader.tracks)
     for track in reader.tracks:
         builder.add_object(track.name, track.label)
-        drawn = _drawn(track, builder.resolution_wh)
-        if full_dump:
-            shapes = [(k.frame, k.shape) for k in drawn if k.shape is not None]
-        else:
-            shapes = list(between(drawn, _end_of(drawn, builder.num_frames)))
-        if len({frame for frame, _ in shapes}) < len(shapes):
-            raise TracksError(f"track {track.name} has two shapes in one frame; expected one")
-        for frame, shape in shapes:
-            shape.add_to(builder, frame, track.name)
+    drawn = [_drawn(t, builder.resolution_wh, goes_on=not full_dump) for t in reader.tracks]
+    ends = [_end_of(keyframes, builder.num_frames) for keyframes in drawn]
+    add_tracks(builder, zip(names, drawn, ends, strict=True))
     return builder.build(allow_empty=True)
 
 
@@ -142,7 +136,7 @@ def _end_of(keyframes: list[Keyframe], num_frames: int | None) -> int | None:
     return None if listed and len(frames) > 1 else num_frames
 
 
-def _drawn(track: _Track, resolution_wh: tuple[int, int]) -> list[Keyframe]:
+def _drawn(track: _Track, resolution_wh: tuple[int, int], goes_on: bool) -> list[Keyframe]:
     keyframes = []
     for frame, outside, kind, attributes in track.shapes:
         try:
@@ -150,7 +144,7 @@ def _drawn(track: _Track, resolution_wh: tuple[int, int]) -> list[Keyframe]:
         except (TracksError, KeyError) as error:
             missing = f"no {error}" if isinstance(error, KeyError) else str(error)
             raise TracksError(f"track {track.name}, frame {frame}, {kind}: {missing}") from None
-        keyframes.append(Keyframe(frame, shape))
+        keyframes.append(Keyframe(frame, shape, goes_on))
     return keyframes
 
 

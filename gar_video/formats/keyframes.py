@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -15,6 +15,9 @@ from gar_video.tracks_builder import TracksBuilder
 
 Box: TypeAlias = tuple[float, float, float, float]
 Polygon: TypeAlias = tuple[tuple[float, float], ...]
+
+
+MAX_FILLED = 3_000_000  # regions that a file's keyframes may grow into; 28 hours of one object
 
 
 @dataclass(frozen=True)
@@ -91,6 +94,30 @@ def between(keyframes: Sequence[Keyframe], end: int | None) -> Iterator[tuple[in
             else:
                 share = (frame - keyframe.frame) / (following.frame - keyframe.frame)
                 yield frame, _blend(keyframe.shape, following.shape, share)
+
+
+def add_tracks(
+    builder: TracksBuilder, tracks: Iterable[tuple[Any, Sequence[Keyframe], int | None]]
+) -> None:
+    """Add objects with everything between their keyframes.
+
+    Args:
+        builder: Where to add them.
+        tracks: Id, keyframes and end (see ``between``) of each object.
+
+    Raises:
+        TracksError: If a few keyframes claim more regions than ``MAX_FILLED``, or one does not fit.
+    """
+    filled = 0
+    for object_id, keyframes, end in tracks:
+        for frame, shape in between(keyframes, end):
+            filled += 1
+            if filled > MAX_FILLED:
+                raise TracksError(
+                    f"its keyframes grow into more than {MAX_FILLED:,} regions; "
+                    "the file is damaged, or should be split"
+                )
+            shape.add_to(builder, frame, object_id)
 
 
 def _blend(first: Shape, second: Shape, share: float) -> Shape:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from gar_video.errors import TracksError
-from gar_video.formats.keyframes import Keyframe, Shape, between
+from gar_video.formats.keyframes import Keyframe, Shape, add_tracks
 from gar_video.formats.source import Format, Source
 from gar_video.regions import check_frame, whole
 from gar_video.tracks import Tracks
@@ -71,6 +71,7 @@ def read(source: Source) -> Tracks:
         raise TracksError(f"no results of type {_TYPE!r}; expected a video labelling task")
     builder = source.builder(None, _length(regions))
     width, height = builder.resolution_wh
+    objects = []
     for region in regions:
         value = region["value"]
         name = region.get("id") or (value.get("meta") or {}).get("id")
@@ -79,8 +80,8 @@ def read(source: Source) -> Tracks:
         labels = value.get("labels") or []
         builder.add_object(name, labels[0] if labels else None)
         keyframes = [_keyframe(entry, width, height) for entry in value["sequence"]]
-        for frame, shape in between(keyframes, builder.num_frames):
-            shape.add_to(builder, frame, name)
+        objects.append((name, keyframes, builder.num_frames))
+    add_tracks(builder, objects)
     return builder.build(allow_empty=True)
 
 

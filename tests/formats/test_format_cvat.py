@@ -187,7 +187,7 @@ BAD = {
     "frame_twice": (document(track(0, [box(0), box(0)])), "frame 0 stands twice"),
     "frame_twice_in_full": (
         document(track(0, [box(0), box(0, keyframe=0), box(1)])),
-        "two shapes in one frame",
+        "frame 0 stands twice",
     ),
     "negative_frame": (document(track(0, [box(-1)])), "frame -1"),
     "no_frame": (document(track(0, ["<box xtl='1'/>"])), "frame is ''; expected a whole number"),
@@ -221,6 +221,15 @@ def test_bad_files_are_refused(tmp_path, text, message):
     with pytest.raises(TracksError, match=message) as caught:
         load(tmp_path, text, Clip())
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("shapes", [[box(0)], [box(0), box(9_999_999)]], ids=["open", "far"])
+def test_keyframes_that_claim_too_much_are_refused(tmp_path, shapes, monkeypatch):
+    monkeypatch.setattr("gar_video.formats.keyframes.MAX_FILLED", 1000)
+    with pytest.raises(TracksError, match="grow into more than 1,000 regions"):
+        load(tmp_path, document(track(0, shapes), size=10_000_000))
+    with pytest.raises(TracksError, match="num_frames is 99999999999; expected 1 to 10,000,000"):
+        load(tmp_path, document(track(0, shapes), size=99_999_999_999))
 
 
 def test_a_large_file_is_streamed(tmp_path):
