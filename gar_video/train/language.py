@@ -1,0 +1,249 @@
+"""Second stage: the decoder, on packed questions and with heads that teach it time."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from gar_video.model import GARModel
+from gar_video.processor import GARProcessor
+from gar_video.train.background import in_background
+from gar_video.train.optim import Average, Both, schedule
+from gar_video.train.packing import (
+    Layout,
+    PackedBatch,
+    answer_loss,
+    embed_packed,
+    lay_out,
+    run_decoder,
+    vision_tokens,
+)
+from gar_video.train.region_heads import RegionHeads, RegionTruth, region_truth
+from gar_video.train.samples import Plan, Sample, draw_sample, pack
+from gar_video.train.vision import VISION_PARTS, split_parameters
+
+#: Fills a sample's questions.
+Asker = Callable[[np.random.Generator, Sample], None]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stretch of training.
+
+    Attributes:
+        name: For the curves and the state file.
+        seconds: How long it runs.
+        frames: Frames of a clip -> how often; ``0`` is a photograph.
+        objects: Prompted objects -> how often.
+        full: Share of scenes of the full level.
+        tokens: Tokens a step, about: sets how many clips are in it.
+        region_weight: Weight of the region heads' loss.
+        ask: Whether questions are asked; otherwise only the heads learn.
+        train_vision: Whether the vision tower learns too.
+        lr: Rates of Muon and AdamW.
+        warmup: Share of the stage that warms up.
+        floor: Share of the rates it ends with.
+        hold: Share of the stage after which the rates fall.
+    """
+
+    name: str
+    seconds: float
+    frames: dict[int, float]
+    objects: dict[int, float]
+    full: float = 0.15
+    tokens: int = 5000
+    region_weight: float = 0.3
+    ask: bool = True
+    train_vision: bool = False
+    lr: tuple[float, float] = (0.02, 2e-3)
+    warmup: float = 0.02
+    floor: float = 0.03
+    hold: float = 0.3
+
+
+@dataclass
+class Curve:
+    """Running means, written as JSON lines."""
+
+    path: Path
+    values: dict[str, float] = field(default_factory=dict)
+    counts: dict[str, float] = field(default_factory=dict)
+
+    def add(self, name: str, value: float, weight: float = 1.0, keep: float = 0.98) -> None:
+        """Add a value to a running mean that starts as a plain mean."""
+        self.values[name] = self.values.get(name, 0.0) * keep + value * weight
+        self.counts[name] = self.counts.get(name, 0.0) * keep + weight
+
+    def write(self, **row: float) -> None:
+        """Append a line."""
+        means = {name: round(self.values[name] / self.counts[name], 4) for name in self.values}
+        with self.path.open("a") as file:
+            file.write(json.dumps({**row, **dict(sorted(means.items()))}) + "\n")
+
+
+def draw_plan(rng: np.random.Generator, stage: Stage) -> Plan:
+    """Draw what the next batch is made of."""
+    frames = int(rng.choice(list(stage.frames), p=list(stage.frames.values())))
+    objects = int(rng.choice(list(stage.objects), p=list(stage.objects.values())))
+    level = "full" if rng.random() < stage.full else "basic"
+    return Plan(max(frames, 1), objects, level, is_image=frames == 0)
+
+
+@dataclass
+class Step:
+    """All that a step needs, ready for the model.
+
+    Attributes:
+        batch: Frames, masks, boxes.
+        layout: Where the tokens lie.
+        truth: What the region heads are to say.
+        kinds: Kind of each question, in order.
+        clips: How many clips there are.
+    """
+
+    batch: PackedBatch
+    layout: Layout
+    truth: RegionTruth
+    kinds: list[str]
+    clips: int
+
+
+def draw_steps(
+    seed: tuple[int, ...], processor: GARProcessor, stage: Stage, asker: Asker | None
+) -> Iterator[Step]:
+    """Yield steps for ever.
+
+    Args:
+        seed: Seed.
+        processor: The checkpoint's processor.
+        stage: What to draw.
+        asker: Asks the questions; None for none.
+    """
+    rng = np.random.Generator(np.random.PCG64(list(seed)))
+    while True:
+        plan = draw_plan(rng, stage)
+        samples: list[Sample] = []
+        tokens = 0
+        while tokens < stage.tokens:
+            sample = draw_sample(rng, processor, plan)
+            if asker is not None:
+                asker(rng, sample)
+                if not sample.questions:
+                    continue
+            tokens += len(sample.prompt.ids)
+            tokens += sum(len(q.ids) + len(q.answer) for q in sample.questions)
+            samples.append(sample)
+        batch = pack(samples)
+        layout = lay_out(batch, processor.config.tokens_per_tile)
+        kinds = [question.kind for sample in samples for question in sample.questions]
+        yield Step(batch, layout, region_truth(samples), kinds, len(samples))
+
+
+@dataclass
+class Learner:
+    """A model in training, with what is thrown away afterwards."""
+
+    model: GARModel
+    processor: GARProcessor
+    heads: RegionHeads
+    tap: int = 3
+
+    def loss(self, step: Step, stage: Stage, curve: Curve) -> torch.Tensor:
+        """Return the loss of a step and note how it went."""
+        per_tile = self.model.config.tokens_per_tile
+        layout = step.layout
+        tiles, regions = vision_tokens(self.model, step.batch, stage.train_vision)
+        embeds = embed_packed(self.model, layout, tiles, regions)
+        stop = None if stage.ask else self.tap
+        hidden, middle = run_decoder(self.model, embeds, layout, self.tap, stop)
+        total = embeds.new_zeros(())
+        if stage.region_weight and middle is not None:
+            loss, right = self.heads.loss(middle, layout, step.truth, per_tile)
+            total = total + stage.region_weight * loss
+            for name, value in {"loss": float(loss.detach()), **right}.items():
+                curve.add(f"r.{name}", value)
+        if stage.ask:
+            loss, right_answers = answer_loss(self.model, hidden, layout)
+            total = total + loss
+            curve.add("loss", float(loss.detach()))
+            for kind, right_answer in zip(step.kinds, right_answers.tolist(), strict=True):
+                curve.add(kind, float(right_answer), keep=0.995)
+                curve.add("right", float(right_answer), keep=0.9995)
+        return total
+
+
+def train_stage(
+    learner: Learner,
+    stage: Stage,
+    asker: Asker | None,
+    *,
+    seed: int,
+    folder: Path,
+) -> None:
+    """Run a stage, or what is left of it.
+
+    Args:
+        learner: What learns.
+        stage: The stage.
+        asker: Asks the questions.
+        seed: Of the clips.
+        folder: Where the curve and the state go.
+    """
+    model, heads = learner.model, learner.heads
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(stage.train_vision or not name.startswith(VISION_PARTS))
+    blocks = ("language_model.layers", "vision_tower.timm_model.blocks")
+    matrices, others, slow = split_parameters(model, blocks)
+    optimiser = Both(matrices, [*others, *heads.parameters()], *stage.lr, slow)
+    path, spent, step = folder / f"{stage.name}.pt", 0.0, 0
+    if path.is_file():
+        state = torch.load(path, weights_only=True)
+        model.load_state_dict(state["model"])
+        heads.load_state_dict(state["heads"])
+        if spent < stage.seconds:
+            optimiser.load_state_dict(state["optimiser"])
+        spent, step = state["spent"], state["step"]
+    average = Average(model)
+    if path.is_file() and "average" in state:
+        average.weights, average.steps = state["average"], step
+    curve = Curve(folder / f"{stage.name}.jsonl")
+    steps = in_background(draw_steps, (seed, step), learner.processor, stage, asker)
+    saved = started = time.monotonic()
+    cpu = time.process_time()
+    before = spent
+    waiting = 0.0
+    while spent < stage.seconds:
+        began = time.monotonic()
+        drawn = next(steps)
+        waiting += time.monotonic() - began
+        loss = learner.loss(drawn, stage, curve)
+        if not torch.isfinite(loss):
+            raise FloatingPointError(f"the loss is {float(loss)} in step {step} of {stage.name}")
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_([p for p in others if p.grad is not None], 1.0)
+        optimiser.step(schedule(spent / stage.seconds, stage.warmup, stage.floor, stage.hold))
+        average.update(model)
+        step += 1
+        now = time.monotonic()
+        spent = before + now - started
+        if step % 20 == 0:
+            share = waiting / (now - started)
+            curve.write(
+                step=step, seconds=round(spent, 1), waiting=round(share, 3),
+                cpu=round(time.process_time() - cpu, 1), clips=drawn.clips,
+            )  # fmt: skip
+        if now - saved > 120 or spent >= stage.seconds:
+            saved = now
+            state = {"model": model.state_dict(), "heads": heads.state_dict(), "step": step}
+            state |= {"spent": spent, "optimiser": optimiser.state_dict()}
+            state |= {"average": average.weights}
+            torch.save(state, f"{path}.new")
+            Path(f"{path}.new").replace(path)
+    # What comes next goes on with the mean.
+    average.swap(model)

@@ -1,0 +1,111 @@
+"""Nano GAR, the small default checkpoint: ``python -m gar_video.train.nano --out FOLDER`` makes it.
+
+Three stages gate each other. ``vision`` teaches the parts before the decoder with heads that read
+replayed regions; ``time`` teaches the decoder's lower half with heads that ask how far a region has
+come; ``answers`` teaches the whole decoder to answer. Everything can be stopped and taken up again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from gar_video.checkpoint import save_checkpoint
+from gar_video.model import GARModel
+from gar_video.processor import GARProcessor
+from gar_video.train.architecture import build_model
+from gar_video.train.asking import RenderedAsker
+from gar_video.train.language import Learner, Stage, train_stage
+from gar_video.train.region_heads import RegionHeads
+from gar_video.train.shipped import image_settings, nano_processor
+from gar_video.train.vision import train_vision
+
+#: How long the vision stage runs, and how many frames a step has.
+VISION_SECONDS, VISION_FRAMES = 950.0, 64
+
+STAGES = (
+    Stage(
+        "time", 210, frames={2: 0.25, 4: 0.4, 6: 0.35}, objects={1: 0.3, 2: 0.5, 3: 0.2},
+        full=0.05, tokens=4000, ask=False, region_weight=1.0, hold=0.5, floor=0.2,
+    ),
+    Stage(
+        "answers", 4500,
+        frames={0: 0.02, 1: 0.06, 2: 0.08, 4: 0.2, 6: 0.52, 8: 0.12},
+        objects={1: 0.4, 2: 0.36, 3: 0.24},
+        full=0.04, tokens=5000, region_weight=0.5, hold=0.45, floor=0.03,
+    ),
+)  # fmt: skip
+
+
+def train(
+    folder: Path, *, seed: int = 1, threads: int = 1, speed: float = 1.0
+) -> tuple[GARModel, GARProcessor]:
+    """Train nano, or go on with what the folder holds.
+
+    Args:
+        folder: Where curves (``*.jsonl``) and states (``*.pt``) go.
+        seed: Of weights and clips.
+        threads: CPU threads of the model; drawing takes a process of its own.
+        speed: Divides the stages' seconds; for trials.
+    """
+    torch.set_num_threads(threads)
+    folder.mkdir(parents=True, exist_ok=True)
+    processor = nano_processor(folder / "tokenizer")
+    model = build_model(processor.config, seed)
+    train_vision(
+        model, seconds=VISION_SECONDS / speed, seed=seed, folder=folder,
+        frames_per_batch=VISION_FRAMES,
+    )  # fmt: skip
+    learner = Learner(model, processor, RegionHeads(model.get_input_embeddings().weight.shape[1]))
+    for stage in STAGES:
+        train_stage(
+            learner,
+            replace(stage, seconds=stage.seconds / speed),
+            RenderedAsker(processor) if stage.ask else None,
+            seed=seed + 10,
+            folder=folder,
+        )
+    return model, processor
+
+
+def ship(folder: Path, model: GARModel, processor: GARProcessor, num_frames: int = 6) -> Path:
+    """Write the checkpoint with 16-bit weights; what else the folder holds (its card) stays."""
+    cards = {path.name: path.read_bytes() for path in folder.glob("*.md")}
+    model.config.num_frames = num_frames
+    half = GARModel(model.config)
+    half.load_state_dict(model.state_dict())
+    save_checkpoint(folder, half.half().eval(), processor.tokenizer, image_settings())
+    for name, data in cards.items():
+        (folder / name).write_bytes(data)
+    # The tokenizer's own settings must not name the folder they were read from.
+    settings = folder / "tokenizer_config.json"
+    kept = json.loads(settings.read_text())
+    for key in ("name_or_path", "local_files_only", "is_local"):
+        kept.pop(key, None)
+    settings.write_text(json.dumps(kept, indent=1) + "\n")
+    return folder
+
+
+def main() -> None:
+    """Make nano GAR from nothing."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("--out", type=Path, required=True, help="folder of the checkpoint")
+    parser.add_argument("--work", type=Path, help="curves and states; OUT-work by default")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--speed", type=float, default=1.0, help="divide all durations")
+    args = parser.parse_args()
+    work = args.work or args.out.with_name(f"{args.out.name}-work")
+    if shutil.disk_usage(args.out.parent if args.out.parent.is_dir() else Path()).free < 1e9:
+        parser.error("less than 1 GB of disk is free")
+    model, processor = train(work, seed=args.seed, threads=args.threads, speed=args.speed)
+    print(f"wrote {ship(args.out, model, processor)}")
+
+
+if __name__ == "__main__":
+    main()
