@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import json
-import types
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, Field, asdict, dataclass, field, fields, is_dataclass, replace
@@ -287,9 +286,7 @@ def _check(config: TrainConfig) -> None:
     if config.warmup > 1 or config.final_rate > 1:
         raise TrainingError("warmup and final_rate are shares; expected 0 to 1")
     if len(config.betas) != 2 or not all(0 <= beta < 1 for beta in config.betas):
-        raise TrainingError(
-            f"betas is {list(config.betas)}; expected two numbers from 0 to below 1"
-        )
+        raise TrainingError(f"betas is {list(config.betas)}; expected two numbers, each below 1")
     _check_parts("parts", config.parts, (*PARTS, "all"))
     _check_parts("lora.whole", config.lora.whole, PARTS)
     if not config.parts:
@@ -360,9 +357,7 @@ def option_specs() -> list[OptionSpec]:
                 continue
             dotted = f"{prefix}.{entry.name}" if prefix else entry.name
             hint = hints[entry.name]
-            single = (
-                hint if isinstance(hint, type) and not isinstance(hint, types.GenericAlias) else str
-            )
+            single = hint if hint in _KINDS else str
             default = None if entry.default is MISSING else entry.default
             flag = "--" + dotted.replace(".", "-").replace("_", "-")
             specs.append(OptionSpec(dotted, flag, single, _help(entry), default))

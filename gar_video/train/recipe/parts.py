@@ -81,27 +81,26 @@ def _add_adapters(model: GARModel, config: TrainConfig, parts: Any) -> Any:
             "method: lora needs peft; install it with pip install 'gar-video[train]'"
         ) from None
     prefixes = [p for part in parts if part not in config.lora.whole for p in _PREFIXES[part]]
-    leaves = sorted(
-        {
-            name.rpartition(".")[2]
-            for name, module in model.named_modules()
-            if isinstance(module, nn.Linear)
-            and name.startswith(tuple(prefixes))
-            and not name.startswith("mllm.lm_head")
-        }
-    )
-    if not leaves:
+    # Exact names with the layers' numbers left open: "proj" alone would meet the patches' too.
+    patterns = {
+        re.sub(r"(?<=\.)\d+(?=\.|$)", r"\\d+", name)
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Linear)
+        and name.startswith(tuple(prefixes))
+        and not name.startswith("mllm.lm_head")
+    }
+    if not patterns:
         raise TrainingError(
             f"lora has no linear layers to adapt in parts {list(config.parts)}; expected some of "
             "language_model, projector, vision"
         )
-    homes = "|".join(re.escape(p) for p in prefixes if p != "mllm.lm_head.")
-    pattern = f"(?:{homes})(?:.*\\.)?(?:{'|'.join(map(re.escape, leaves))})"
+    # What peft writes down as the base is the name that was given, not a folder of this machine.
+    model.name_or_path = config.model
     settings = LoraConfig(
         r=config.lora.rank,
-        lora_alpha=config.lora.alpha,
+        lora_alpha=config.lora.alpha,  # type: ignore[arg-type]  # any number will do
         lora_dropout=config.lora.dropout,
-        target_modules=pattern,
+        target_modules="|".join(sorted(patterns)).replace(".", r"\."),
         base_model_name_or_path=config.model,
     )
     return get_peft_model(model, settings)
@@ -125,8 +124,8 @@ def load_trained(model: nn.Module, state: dict[str, torch.Tensor]) -> None:
     own = {name: p for name, p in model.named_parameters() if p.requires_grad}
     if set(own) != set(state) or any(own[n].shape != state[n].shape for n in own):
         raise TrainingError(
-            f"the run's checkpoint holds {len(state)} trained weights, not the {len(own)} that this "
-            "configuration trains; was the model exchanged?"
+            f"the run's checkpoint holds {len(state)} trained weights, not the {len(own)} that "
+            "this configuration trains; was the model exchanged?"
         )
     with torch.no_grad():
         for name, parameter in own.items():

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
+from gar_video.masks import RLE
 from gar_video.model import FeatureMap, ModelInputs
 from gar_video.processor import GARProcessor
 from gar_video.prompt import RegionPrompt, RegionSlot, parse_question
@@ -91,8 +92,10 @@ class RowMaker:
 
     def _wording(self, example: Example) -> RegionPrompt:
         """Return a prompt that only names objects, those asked about in vain included."""
-        slots = tuple(RegionSlot(s.object_id, s.number, ({},)) for s in example.prompt.slots)
-        slots += tuple(RegionSlot(i, number, ({},)) for i, number in example.absent.items())
+        named = [(slot.object_id, slot.number) for slot in example.prompt.slots]
+        named += list(example.absent.items())
+        here: tuple[RLE | None, ...] = ({},)  # type: ignore[typeddict-item]
+        slots = tuple(RegionSlot(object_id, number, here) for object_id, number in named)
         return RegionPrompt(np.zeros((1, 1, 1, 3), np.uint8), slots, example.prompt.is_image)
 
     def thread(self, thread: Thread, wording: RegionPrompt) -> ThreadTokens:
@@ -163,7 +166,8 @@ def batch_rows(rows: Sequence[Row], loss_per: str = "token", pad_id: int = 0) ->
     segments = torch.full_like(ids, -1)  # 0 for the prompt, then 1, 2, … a thread; -1 for nothing
     image = torch.zeros_like(ids, dtype=torch.bool)
     region = torch.zeros_like(image)
-    places, labels, weights, owners, kinds = [], [], [], [], []
+    places, labels, weights, owners = [], [], [], []
+    kinds: list[str] = []
     for number, row in enumerate(rows):
         size = row.inputs.input_ids.shape[1]
         ids[number, :size] = row.inputs.input_ids[0]
@@ -213,7 +217,8 @@ def _together(
     rows: Sequence[Row], ids: torch.Tensor, image: torch.Tensor, region: torch.Tensor
 ) -> ModelInputs:
     """Put the rows' tiles, masks, boxes and feature maps together."""
-    pixels, masks, boxes, maps = [], [], [], []
+    pixels, masks, boxes = [], [], []
+    maps: list[FeatureMap] = []
     tiles = 0
     for row in rows:
         own = row.inputs

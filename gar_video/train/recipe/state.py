@@ -154,7 +154,7 @@ def _torch_generators() -> dict[str, torch.Tensor]:
 
 def _other_generators() -> dict[str, Any]:
     version, numbers, gauss = random.getstate()
-    name, keys, at, has_gauss, cached = np.random.get_state()  # type: ignore[misc]
+    name, keys, at, has_gauss, cached = np.random.get_state()
     return {
         "python": [version, list(numbers), gauss],
         "numpy": [str(name), np.asarray(keys).tolist(), int(at), int(has_gauss), float(cached)],

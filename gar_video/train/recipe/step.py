@@ -22,7 +22,7 @@ class TrainingStep(nn.Module):
         super().__init__()
         self.model = model
         if checkpointing:
-            model.language_model.gradient_checkpointing_enable({"use_reentrant": False})
+            enable_checkpointing(model.language_model)
             model.mllm.model.vision_tower.timm_model.set_grad_checkpointing(True)
 
     def forward(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
@@ -50,3 +50,10 @@ class TrainingStep(nn.Module):
             0, batch.owners, (logits.detach().argmax(1) != batch.labels).float()
         )
         return (losses * batch.weights).sum(), wrong == 0
+
+
+def enable_checkpointing(decoder: nn.Module) -> None:
+    """Recompute the decoder's layers, by whichever name this transformers calls it."""
+    newer = getattr(decoder, "activation_checkpointing_enable", None)
+    enable = newer or decoder.gradient_checkpointing_enable
+    enable({"use_reentrant": False})

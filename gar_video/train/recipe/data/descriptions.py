@@ -2,8 +2,9 @@
 
 A JSON list or JSON lines; an item has ``image`` or ``video`` (a name in the media folder) and
 ``annotations``: each with its mask (``segmentation``, ``mask_rle`` or ``rle``; for a video a
-dictionary of frame to mask) and its words (``caption``, ``description`` or ``text``). One region may
-also stand in the item itself. COCO files (``images`` and ``annotations`` with captions) are read too.
+dictionary of frame to mask) and its words (``caption``, ``description`` or ``text``). One region
+may also stand in the item itself. COCO files (``images``, and ``annotations`` with captions) are
+read too.
 """
 
 from __future__ import annotations

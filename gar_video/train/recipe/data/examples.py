@@ -13,10 +13,11 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from gar_video.encoding import look
+from gar_video.encoding import Look, look
 from gar_video.errors import PromptError
 from gar_video.processor import GARProcessor
 from gar_video.prompt import DESCRIBE, RegionPrompt, mentioned_ids, parse_question
+from gar_video.sampling import frame_window
 from gar_video.tracks import Tracks
 from gar_video.train.recipe.config import DataSection
 from gar_video.train.recipe.errors import SampleError, TrainingError
@@ -172,13 +173,12 @@ class Maker:
 
     def length(self, thread: Thread) -> int:
         """Return about how many tokens a thread takes: its words and the turns around them."""
-        words = sum(
+        return sum(
             len(self.processor.encode_plain(turn.question))
             + len(self.processor.encode_plain(turn.answer))
             + 16
             for turn in thread.turns
         )
-        return words
 
     def see(
         self,
@@ -202,26 +202,49 @@ class Maker:
                 f"{len(objects)} objects in one question, but the checkpoint has "
                 f"{self.processor.num_prompts} prompts"
             )
-        while True:
+        view = None
+        while view is None:
             if not kept:
                 raise SampleError(f"no answer fits the context of {self.context} tokens")
-            room = max(TEXT_ROOM, self.length(kept[-1]))
-            try:
-                view = look(
-                    video, tracks, list(objects), self.processor, frames=frames, time=time,
-                    text_tokens=room + self.processor.context_length - self.context,
-                    describe=threads[0].describes,
-                )  # fmt: skip
-                break
-            except PromptError:
-                if room <= TEXT_ROOM:
-                    raise
+            longest = self.length(kept[-1])
+            view = self._look(video, tracks, objects, frames, time, max(TEXT_ROOM, longest), kept)
+            if view is None and longest < TEXT_ROOM:
+                view = self._look(video, tracks, objects, frames, time, longest, kept)
+            if view is None:
                 kept.pop()
                 dropped += 1
         if view.hidden:
             raise SampleError(f"<{view.hidden[0]}> is visible in none of the frames")
         whole = {id(thread) for thread in kept}
         return Example(view.prompt(), tuple(t for t in threads if id(t) in whole), dropped=dropped)
+
+    def _look(
+        self,
+        video: Video,
+        tracks: Tracks | None,
+        objects: Sequence[int],
+        frames: int | Sequence[int],
+        time: tuple[float, float] | None,
+        room: int,
+        threads: Sequence[Thread],
+    ) -> Look | None:
+        """Look as answering does, keeping so many tokens free; None if nothing fits beside them."""
+        if room >= self.context:
+            return None
+        frame_window(video, time)  # a window that cannot be meant is the sample's own mistake
+        try:
+            return look(
+                video,
+                tracks,
+                list(objects),
+                self.processor,
+                frames=frames,
+                time=time,
+                text_tokens=room + self.processor.context_length - self.context,
+                describe=threads[0].describes,
+            )
+        except PromptError:
+            return None
 
 
 def num_frames(section: DataSection, maker: Maker, rng: np.random.Generator) -> int:

@@ -81,6 +81,8 @@ class GarImages:
     def _picture(self, value: Any) -> npt.NDArray[np.uint8]:
         if isinstance(value, Mapping):
             value = value.get("bytes") or value.get("path")
+        if isinstance(value, bytes) and value.startswith(b"data:"):
+            value = value.decode("ascii", "replace")
         if isinstance(value, str) and value.startswith("data:"):
             try:
                 value = base64.b64decode(value.partition(",")[2], validate=True)
@@ -95,7 +97,7 @@ class GarImages:
         try:
             with Image.open(io.BytesIO(value)) as picture:
                 upright = ImageOps.exif_transpose(picture).convert("RGB")
-                return np.asarray(upright, dtype=np.uint8)
+                return np.array(upright, dtype=np.uint8)
         except (OSError, UnidentifiedImageError, ValueError, Image.DecompressionBombError):
             raise SampleError("has a picture that cannot be read") from None
 
@@ -152,10 +154,10 @@ def _prompt(frames: npt.NDArray[np.uint8], rles: Mapping[int, Any]) -> RegionPro
 def _as_ids(text: str) -> str:
     """Write ``<PromptN>`` as ``<N>``, every other ``<`` as itself."""
     pieces = _PROMPT.split(text)
-    escaped = [
-        piece.replace("<", "\\<") if n % 2 == 0 else f"<{piece}>" for n, piece in enumerate(pieces)
-    ]
-    return "".join(escaped)
+    return "".join(
+        f"<{piece}>" if place % 2 else piece.replace("<", "\\<")
+        for place, piece in enumerate(pieces)
+    )
 
 
 def _pairs(value: Any) -> list[tuple[str, str]]:

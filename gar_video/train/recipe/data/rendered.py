@@ -17,7 +17,7 @@ from gar_video.prompt import (
 from gar_video.sampling import uniform
 from gar_video.synth.descriptions import describe_object, describe_prompt
 from gar_video.synth.kinds import KINDS
-from gar_video.synth.questions import sample_questions
+from gar_video.synth.questions import kind_names, sample_questions
 from gar_video.synth.truth import Truth
 from gar_video.train.clips import Clip, draw_clip, draw_scene
 from gar_video.train.recipe.config import DataSection
@@ -92,18 +92,15 @@ class Rendered:
     ) -> list[Thread]:
         """Ask and describe; every thread is about things that are pointed at."""
         ids = [truth.scene.objects[k].object_id for k in pointed]
-        kinds = [
-            name
-            for name, kind in KINDS.items()
-            if (truth.scene.level == "full" or not kind.full_only)
-            and (looked > 2 or name in _STILL)
-            and kind.things <= len(ids)
-        ]
         threads: list[Thread] = []
         for choice in (False, True):
             if choice and rng.random() >= self._section.choices * 4:
                 continue
-            names = [n for n in kinds if (KINDS[n].choice if choice else KINDS[n].open)]
+            names = [
+                name
+                for name in kind_names(truth.scene.level, choice)
+                if (looked > 2 or name in _STILL) and KINDS[name].things <= len(ids)
+            ]
             asked = sample_questions(
                 rng, truth.scene, truth, names, None, choice=choice, per_kind=3
             )

@@ -58,9 +58,10 @@ class VideoRefer:
         everyone = () if tracks is None else tracks.object_ids
         threads = threads_of(record.get("conversations"), len(everyone))
         objects, chosen = choose_group(threads, everyone, rng, self._section.questions)
-        looked: int | list[int] = num_frames(self._section, self._maker, rng)
+        count = num_frames(self._section, self._maker, rng)
+        looked: int | list[int] = count
         if tracks is not None and not video.is_image:
-            looked = _frames(tracks, objects, looked)
+            looked = _frames(tracks, objects, count)
         return self._maker.see(video, tracks, objects, chosen, looked)
 
     def _open(self, record: Mapping[str, Any]) -> tuple[Video, Tracks | None]:
