@@ -129,3 +129,27 @@ def test_saved_in_the_published_format(gar, parity_dir, tmp_path):
 
     published = names(parity_dir / "checkpoint" / "model.safetensors")
     assert names(folder / "model.safetensors") == published
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_published_answers_through_the_public_names(name, gar, parity_dir, expected):
+    """The same 16 tokens from Video, Tracks, describe and ask; ids need not be slot numbers."""
+    from gar_video import Tracks, Video
+
+    prompt, question = read_case(parity_dir, name)
+    ids = [17, 4, 8][: len(prompt.slots)]
+    tracks = Tracks.from_masks(
+        {
+            object_id: np.stack([masks.decode(rle) for rle in slot.masks])
+            for object_id, slot in zip(ids, prompt.slots, strict=True)
+        }
+    )
+    video = Video(prompt.frames[0] if prompt.is_image else prompt.frames)
+    if name == "image_multi":
+        for number, object_id in enumerate(ids):
+            question = question.replace(f"<{number}>", f"<#{object_id}>")
+        answer = gar.ask(video, tracks, question.replace("<#", "<"), max_new_tokens=16)
+    else:
+        (answer,) = gar.describe(video, tracks, frames=len(video), max_new_tokens=16)
+    assert list(answer.token_ids) == expected[f"{name}.sequences"].tolist()
+    assert answer.objects == tuple(ids)
