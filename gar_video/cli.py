@@ -26,8 +26,12 @@ from gar_video.errors import GARVideoError
 
 USAGE, INTERRUPTED, NOBODY_READS = 2, 130, 141
 
-# Groups of commands whose modules are imported when they are used: name -> (module, help).
-_LAZY = {"synth": ("gar_video.synth.cli", "Render clips whose truth is known.")}
+# Commands whose modules, with an `app` each, are imported when they are used: name -> module, help.
+_LAZY = {
+    "synth": ("gar_video.synth.cli", "Render clips whose truth is known."),
+    "train": ("gar_video.train.recipe.cli", "Train or fine-tune a GAR checkpoint, nano to 8B."),
+    "bench": ("gar_video.bench.cli", "Run the benchmarks of the field and compare runs."),
+}
 
 # What typer raises for options that cannot be meant, whichever click it stands on.
 _UsageProblem: Any = typer.BadParameter.__mro__[2]
@@ -46,10 +50,12 @@ class _Group(TyperGroup):
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         if args and args[0] in _LAZY and args[0] not in self.commands:
-            module, summary = _LAZY[args[0]]
-            group: Any = typer.main.get_group(importlib.import_module(module).app)
-            group.help = group.help or summary
-            self.commands[args[0]] = group
+            hung: typer.Typer = importlib.import_module(_LAZY[args[0]][0]).app
+            alone = len(hung.registered_commands) == 1 and hung.registered_callback is None
+            made = typer.main.get_command if alone else typer.main.get_group
+            self.commands[args[0]] = made(hung)
+            if not alone and len(args) == 1:
+                args = [*args, "--help"]
         return super().resolve_command(ctx, args)
 
 
