@@ -219,7 +219,10 @@ def mcnemar(only_a: int, only_b: int) -> float:
     flips = only_a + only_b
     if flips == 0:
         return 1.0
-    tail = sum(math.comb(flips, k) for k in range(min(only_a, only_b) + 1))
+    term = tail = 1
+    for k in range(min(only_a, only_b)):
+        term = term * (flips - k) // (k + 1)  # the binomial coefficient of k + 1
+        tail += term
     # Whole numbers until the end: 2^flips is beyond what a float can hold for many flips.
     return min(1.0, (2 * tail) / (1 << flips))
 

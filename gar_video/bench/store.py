@@ -75,7 +75,8 @@ class Run:
             raise GARVideoError(
                 f"cannot make {self.folder}: {error.strerror or error}; choose another --out"
             ) from None
-        write_text(path, json.dumps(config, indent=1, ensure_ascii=False) + "\n")
+        lines = (f"{json.dumps(k)}: {json.dumps(v, ensure_ascii=False)}" for k, v in config.items())
+        write_text(path, "{\n" + ",\n".join(lines) + "\n}\n")
 
     # -- rows --------------------------------------------------------------------------------------
 

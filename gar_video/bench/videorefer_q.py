@@ -31,7 +31,7 @@ TYPES = (
     "Future Predictions",
 )
 # <object3><region>, <object3>, [<region>] or <region> alone, which is another object each time.
-TAG = re.compile(r"<object(\d+)>\s*(?:\[?<region>\]?)?|\[?<region>\]?()")
+TAG = re.compile(r"<object(\d+)>(?:\s*\[?<region>\]?)?|\[?<region>\]?()")
 
 
 def load(data: Path, questions: Path | None = None) -> list[Case]:
