@@ -281,7 +281,7 @@ class Video:
 
         # A decoder of its own: one that jumps between two places decodes everything twice. PyAV's,
         # because it gives out each frame as it is decoded and never runs ahead of the consumer.
-        reader = PyavReader(self._pyav.path, self._pyav.index)
+        reader = PyavReader(self._pyav.path, like=self._pyav)
         try:
             for index in range(len(self)):
                 yield next(iter(reader.read([index])))

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gar_video.decoding import frame_index
+from gar_video.decoding.buffers import FrameBuffers
 from gar_video.decoding.containers import open_container
 from gar_video.decoding.frame_index import FrameIndex
 from gar_video.decoding.orientation import Orientation
@@ -43,23 +44,33 @@ class PyavReader:
 
     Args:
         path: The video file.
-        index: The file's frame index, if it is known already.
+        like: A reader of the same file, whose findings save looking again.
 
     Raises:
         VideoError: If the file cannot be opened or has no frame that can be decoded.
     """
 
-    def __init__(self, path: Path, index: FrameIndex | None = None) -> None:
+    index: FrameIndex
+    orientation: Orientation
+    resolution_wh: tuple[int, int]  # upright
+    pixel_format: str  # as stored, in FFmpeg's words
+    _size: tuple[int, int]  # as stored
+
+    def __init__(self, path: Path, like: PyavReader | None = None) -> None:
         self.path = path
         self._careful = False
         self._may_skip = True
         self._last_wanted = 0
+        self._buffers = FrameBuffers()
         self._lost: set[int] = set()  # frames that were tried in every way already
         self._open()
+        if like is not None:
+            self.index, self._size = like.index, like._size
+            self.orientation, self.resolution_wh = like.orientation, like.resolution_wh
+            self.pixel_format = like.pixel_format
+            return
         try:
-            if index is None:
-                index = frame_index.build(self._container, self.stream, path)
-            self.index = index
+            self.index = frame_index.build(self._container, self.stream, path)
             self._orient()
         except BaseException:
             self._container.close()
@@ -92,7 +103,7 @@ class PyavReader:
         self._size = (frame.width, frame.height)
         self.orientation = Orientation.of_frame(frame)
         self.resolution_wh = self.orientation.turned(self._size)
-        self.pixel_format: str = frame.format.name
+        self.pixel_format = frame.format.name
         self._ready.appendleft((0, frame))  # for whoever asks for frame 0 first
         self._shown = -1
 
@@ -118,7 +129,9 @@ class PyavReader:
             following = indices[at + 1] if at + 1 < len(indices) else None
             # Before a jump elsewhere the decoder is emptied instead of being fed further.
             drain = following is not None and self._jumps(index, following)
-            yield self._convert(self._get(index, drain, wanted))
+            image = self._convert(self._get(index, drain, wanted))
+            # Of several frames the caller copies each away at once.
+            yield image if len(indices) > 1 else self._buffers.copy(image)
 
     def _convert(self, frame: VideoFrame) -> Image:
         """Return a decoded frame as an upright RGB array of its own."""
