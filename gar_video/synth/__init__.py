@@ -1,12 +1,13 @@
 """Rendered clips with known truth: for the demo, for tests, and to train on.
 
-Read it in this order: ``scene`` draws a clip as data from a seed (``things``, ``looks``, ``plans``,
-``motion`` and ``appearance`` are its parts), ``render`` draws its frames and masks (``raster`` fills
-outlines), ``truth`` knows every thing's state and ``events`` what happens. ``questions`` asks:
-``kinds`` lists what can be asked, ``answering`` reads the true answer off the truth, ``options``
-puts others beside it, ``answers`` and ``wordings`` put all of it into words; ``balance`` and
-``guess`` see to it that nothing can be guessed without looking. ``descriptions`` describes and reads
-descriptions back. ``write`` and ``benchmarks`` write files, ``cli`` has the commands.
+Where to begin reading: ``scene`` draws a clip as data from a seed (``things``, ``looks``, ``plans``,
+``motion`` and ``appearance`` are its parts), ``render`` draws its frames and masks (``raster``
+fills outlines), ``truth`` knows every thing's state and ``events`` what happens. ``questions``
+asks: ``kinds`` lists what can be asked, ``answering`` reads the true answer off the truth,
+``options`` puts others beside it, ``answers`` and ``wordings`` put all of it into words;
+``balance`` and ``guess`` see to it that nothing can be guessed without looking. ``descriptions``
+describes and reads descriptions back. ``write`` and ``benchmarks`` write files, ``cli`` has the
+commands.
 
 A stream to train on is a function of a number::
 
