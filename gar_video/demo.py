@@ -23,10 +23,10 @@ from gar_video.visual_prompts import Box, Points
 
 if TYPE_CHECKING:
     from gar_video.answer import Answer, Choice
-    from gar_video.pipeline import GARVideo
     from gar_video.synth.descriptions import Facts
     from gar_video.synth.questions import Question
     from gar_video.synth.truth import Truth
+    from gar_video.trackers.sam2 import Sam2Tracker
     from gar_video.tracks import Track, Tracks
     from gar_video.video import Video
 
@@ -132,16 +132,14 @@ class Shown:
 
     Attributes:
         answers: Descriptions, answers and the choice, in the order they were asked for.
-        right: For each, whether it is true; None for descriptions that say only half of it.
+        right: For each, whether it is true; a description in its size, color, shape and motion.
         files: Files written.
-        meaningful: Whether a trained model spoke.
         seconds: How long it took.
     """
 
     answers: tuple[Answer | Choice, ...]
     right: tuple[bool, ...]
     files: tuple[Path, ...]
-    meaningful: bool
     seconds: float
 
 
@@ -172,9 +170,13 @@ def run_demo(
     Raises:
         GARVideoError: If a checkpoint cannot be loaded or a file cannot be written.
     """
+    from gar_video.pipeline import GARVideo
     from gar_video.visuals import write_annotated_video, write_contact_sheet
 
     began = time.monotonic()
+    # Before anything is written, so that a wrong name costs nothing.
+    gar = GARVideo.from_pretrained(model, device=device, dtype=dtype)
+    tracker = _load_tracker(sam2, device, dtype)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -185,8 +187,7 @@ def run_demo(
         f"A clip was rendered (seed {seed}): {video.width}x{video.height}, "
         f"{video.duration_s:.1f} s, two objects.\n"
     )
-    gar, meaningful = _load_gar(model, device, dtype, say)
-    tracks = _follow(stage, sam2, device, dtype, say)
+    tracks = _follow(stage, tracker, say)
     tracks.save(folder / "tracks.json")
     described = gar.describe(video, tracks, max_new_tokens=64)
     right = _tell_descriptions(stage, described, say)
@@ -206,43 +207,22 @@ def run_demo(
     files = tuple(folder / name for name in names)
     seconds = time.monotonic() - began
     say(f"Written to {folder}: {', '.join(path.name for path in files)}  ({seconds:.0f} s)")
-    if not meaningful:
-        say("The model was not trained: its words mean nothing.")
-    return Shown(everything, tuple(right), files, meaningful, seconds)
+    return Shown(everything, tuple(right), files, seconds)
 
 
-def _load_gar(model: str, device: str, dtype: str, say: Say) -> tuple[GARVideo, bool]:
-    from gar_video.pipeline import GARVideo
+def _load_tracker(sam2: str, device: str, dtype: str) -> Sam2Tracker | None:
+    """Return SAM 2; None if the package was built without nano."""
+    from gar_video.trackers import Sam2Tracker
 
     try:
-        return GARVideo.from_pretrained(model, device=device, dtype=dtype), True
+        return Sam2Tracker.from_pretrained(sam2, device=device, dtype=dtype)
     except CheckpointError:
-        if model != "nano":
+        if sam2 != "nano":
             raise
-    say("No trained model comes with this version: its words will mean nothing yet.\n")
-    return untrained_gar(), False
+        return None
 
 
-def untrained_gar() -> GARVideo:
-    """Return nano GAR as it is before training, with its tokenizer: quick, and meaningless."""
-    from gar_video.pipeline import GARVideo
-    from gar_video.processor import GARProcessor
-    from gar_video.synth.vocabulary import vocabulary
-    from gar_video.train.nano import build_config, build_model
-    from gar_video.train.tokenizer import build_tokenizer
-
-    tokenizer = build_tokenizer([" ".join(vocabulary())] * 2)
-    config = build_config(tokenizer.get_vocab())
-    settings = {
-        "tile_size": config.tile_size,
-        "max_num_tiles": 4,
-        "vision_input_type": "thumb+tile",
-    }
-    processor = GARProcessor(config, tokenizer, settings)
-    return GARVideo(build_model(config).eval(), processor, name="untrained nano")
-
-
-def _follow(stage: Stage, sam2: str, device: str, dtype: str, say: Say) -> Tracks:
+def _follow(stage: Stage, tracker: Sam2Tracker | None, say: Say) -> Tracks:
     """Track from one click and one box, and say how well."""
     (x, y), *_ = stage.click.xy
     sides = ",".join(f"{side:.0f}" for side in stage.box.xyxy)
@@ -251,13 +231,7 @@ def _follow(stage: Stage, sam2: str, device: str, dtype: str, say: Say) -> Track
         f"{stage.click.frame}, <{stage.box.object_id}> by the box {sides} on frame "
         f"{stage.box.frame}."
     )
-    from gar_video.trackers import Sam2Tracker
-
-    try:
-        tracker = Sam2Tracker.from_pretrained(sam2, device=device, dtype=dtype)
-    except CheckpointError:
-        if sam2 != "nano":
-            raise
+    if tracker is None:
         say("No trained SAM 2 comes with this version: the true masks are used.\n")
         return stage.tracks
     tracks = tracker.track(stage.video, [stage.click, stage.box])
@@ -266,7 +240,7 @@ def _follow(stage: Stage, sam2: str, device: str, dtype: str, say: Say) -> Track
         f"(overlap with the truth {overlap(tracks[object_id], stage.tracks[object_id]):.2f})"
         for object_id in tracks
     )
-    say(f"Followed by SAM 2 ({sam2}): {found}.\n")
+    say(f"Followed by SAM 2: {found}.\n")
     return tracks
 
 

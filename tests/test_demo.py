@@ -46,16 +46,6 @@ def test_demo_describes_asks_and_chooses(shown):
         assert answer.text in said
 
 
-def test_demo_says_so_when_words_mean_nothing(monkeypatch, tmp_path):
-    import gar_video.checkpoint
-
-    monkeypatch.setattr(gar_video.checkpoint, "SHIPPED", {"nano": "not there"})
-    lines: list[str] = []
-    result = run_demo(tmp_path, seed=2, device="cpu", say=lines.append)
-    assert not result.meaningful
-    assert "words mean nothing" in lines[-1]
-
-
 @pytest.mark.parametrize("seed", [3, 4])
 def test_what_is_pointed_at_is_the_object(tmp_path, seed):
     stage = set_stage(seed, tmp_path)
