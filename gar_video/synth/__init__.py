@@ -1,6 +1,6 @@
 """Rendered clips with known truth: for the demo, for tests, and to train on.
 
-Where to begin reading: ``scene`` draws a clip as data from a seed (``things``, ``looks``, ``plans``,
+Where to begin: ``scene`` draws a clip as data from a seed (``things``, ``looks``, ``plans``,
 ``motion`` and ``appearance`` are its parts), ``render`` draws its frames and masks (``raster``
 fills outlines), ``truth`` knows every thing's state and ``events`` what happens. ``questions``
 asks: ``kinds`` lists what can be asked, ``answering`` reads the true answer off the truth,
