@@ -154,7 +154,7 @@ def _tracks(
     every = range(len(video))
     if prompt_frame is None or settings.mode == "multi":
         frames = sorted({frame for regions in objects for frame in regions})
-        return _of_masks(objects, video), (every if video.is_image else frames)
+        return _of_masks(objects, video), (every if video.is_image or not frames else frames)
     if settings.mode == "single":
         for place, regions in enumerate(objects, 1):
             if prompt_frame not in regions:
