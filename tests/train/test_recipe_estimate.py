@@ -18,6 +18,15 @@ from gar_video.train.recipe.step import TrainingStep
 SHAPE = Shape(rows=1, tiles=8, regions=8, threads=4, thread_tokens=64, answer_tokens=32)
 
 
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """Models this small lose more by sharing work than they gain."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 def scaled_down():
     """A GAR of four layers: 256 wide, 128-wide vision at 112 pixels, 16 tokens a tile."""
     vocabulary = make_tokenizer().get_vocab()

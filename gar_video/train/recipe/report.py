@@ -108,7 +108,11 @@ class Report:
 
 
 def _told(values: dict[str, Any]) -> str:
-    shown = [f"{n} {values[n]:.4g}" for n in ("loss", "right", "grad_norm") if n in values]
+    shown = [
+        f"{name} {value if isinstance(value, str) else format(value, '.4g')}"
+        for name in ("loss", "right", "grad_norm")
+        if (value := values.get(name)) is not None
+    ]
     return ", ".join(shown)
 
 
