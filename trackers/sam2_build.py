@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 _PREDICTOR = "sam2.sam2_video_predictor.SAM2VideoPredictor"
 _IMPORT_LOCK = threading.RLock()
 
-# What sam2's own builder sets on top of its YAML files, so that both give the same masks.
+# What sam2's own builder sets on top of its YAML files, so that both give the same masks. None of
+# those files sets them itself; a configuration that does is followed.
 _DECODER_DEFAULTS = {
     "dynamic_multimask_via_stability": True,
     "dynamic_multimask_stability_delta": 0.05,
@@ -143,8 +144,8 @@ def build_predictor(config: Config) -> SAM2VideoPredictor:
     """
     tree = dict(config, _target_=_PREDICTOR)
     tree["sam_mask_decoder_extra_args"] = {
-        **(tree.get("sam_mask_decoder_extra_args") or {}),
         **_DECODER_DEFAULTS,
+        **(tree.get("sam_mask_decoder_extra_args") or {}),
     }
     tree["binarize_mask_from_pts_for_mem_enc"] = True
     tree["fill_hole_area"] = 8

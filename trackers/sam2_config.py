@@ -106,6 +106,13 @@ def nano_config(image_size: int = 192) -> Config:
         layer[name]["dropout"] = 0.0
     layer["cross_attention"]["kv_in_dim"] = memory
 
+    # One mask a prompt: in a world of separate things a click is not ambiguous, and a model
+    # offered three masks learns to tell things apart without looking at the click.
+    for name in ("in_sam", "for_tracking"):
+        model[f"multimask_output_{name}"] = False
+    model["use_multimask_token_for_obj_ptr"] = False
+    model["sam_mask_decoder_extra_args"] = {"dynamic_multimask_via_stability": False}
+
     encoder = model["memory_encoder"]
     encoder["in_dim"] = width
     encoder["out_dim"] = memory
