@@ -98,9 +98,7 @@ def give_answers(answers: Sequence[Answer | Choice], as_json: bool, out: Path | 
     words = in_words(answers)
     if out is not None:
         is_json = out.suffix.lower() == ".json"
-        write_text(
-            out, json.dumps(plain, indent=2, ensure_ascii=False) + "\n" if is_json else words
-        )
+        write_text(out, _listed(plain, ascii_only=False) if is_json else words)
     if as_json:
         print_json(plain)
     else:
