@@ -88,6 +88,7 @@ def official(tracker):
                 "dynamic_multimask_via_stability": True,
                 "dynamic_multimask_stability_delta": 0.05,
                 "dynamic_multimask_stability_thresh": 0.98,
+                **nano_config(64)["sam_mask_decoder_extra_args"],
             },
             "binarize_mask_from_pts_for_mem_enc": True,
             "fill_hole_area": 8,
