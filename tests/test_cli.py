@@ -423,6 +423,7 @@ BAD = {
         "ending in .mp4",
     ),
     "sheet-of-another-kind": (["track", "clip.mp4", *TRACKS, "--sheet", "a.txt"], "ending in .png"),
+    "tracks-out-of-another-kind": (["track", "clip.mp4", *TRACKS, "--out", "a.csv"], "FILE.json"),
     "video-out-is-a-folder": (
         ["track", "clip.mp4", *TRACKS, "--video-out", "masks"],
         "is a folder",

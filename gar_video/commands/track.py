@@ -11,6 +11,9 @@ from gar_video.commands.console import Voice, quiet_libraries
 from gar_video.commands.inputs import open_inputs, read_looking, track_inputs
 from gar_video.commands.pointing import pointing_events
 from gar_video.commands.results import check_outputs, draw_outputs, print_json, summarise
+from gar_video.errors import GARVideoError
+
+_ENDINGS = ("", ".json", ".txt")  # those that Tracks.save tells a format by
 
 
 def track(
@@ -35,10 +38,16 @@ def track(
 ) -> None:
     """Follow objects through a video with SAM 2 and say where they are.
 
-    --out FILE.json writes the tracks, to be given to --tracks later. With no option under Output
-    the tracks are printed on stdout. --json prints where each object was seen.
+    --out FILE.json writes the tracks, to be given to --tracks later; FILE.txt is MOTChallenge, and
+    a new name without an ending a folder of mask PNGs. With no option under Output the tracks are
+    printed on stdout. --json prints where each object was seen.
     """
     target = check_outputs(out, video_out, sheet, name="tracks.json")
+    if target is not None and target.suffix.lower() not in _ENDINGS:
+        raise GARVideoError(
+            f"--out {out}: tracks are written to FILE.json, FILE.txt (MOTChallenge) or, without an "
+            "ending, a folder of mask PNGs"
+        )
     inputs = open_inputs(source, pointing_events(ctx), tracks, masks)
     span = read_looking(inputs.video, time, None, None).span
     voice = Voice(quiet)
