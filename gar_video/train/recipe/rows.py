@@ -94,7 +94,7 @@ class RowMaker:
         """Return a prompt that only names objects, those asked about in vain included."""
         named = [(slot.object_id, slot.number) for slot in example.prompt.slots]
         named += list(example.absent.items())
-        here: tuple[RLE | None, ...] = ({},)  # type: ignore[typeddict-item]
+        here = (RLE(size=[1, 1], counts="1"),)
         slots = tuple(RegionSlot(object_id, number, here) for object_id, number in named)
         return RegionPrompt(np.zeros((1, 1, 1, 3), np.uint8), slots, example.prompt.is_image)
 
