@@ -169,7 +169,8 @@ def plot(metrics: Sequence[dict[str, Any]], path: Path) -> bool:
     right.set_ylabel("answers right throughout")
     right.set_ylim(0, 1)
     lines = [*left.get_lines(), *right.get_lines()]
-    left.legend(lines, [str(line.get_label()) for line in lines], loc="center right")
+    names = [str(line.get_label()) for line in lines]
+    figure.legend(lines, names, loc="outside upper center", ncols=len(lines), frameon=False)
     with replacing(path) as temporary:
         figure.savefig(temporary, format="png", dpi=110)
     return True
