@@ -9,7 +9,7 @@ import numpy as np
 
 from gar_video.processor import GARProcessor
 from gar_video.prompt import DESCRIBE, RegionPrompt, RegionSlot, multiple_choice, parse_question
-from gar_video.synth import wordings
+from gar_video.synth import events, wordings
 from gar_video.synth.answers import article, forms
 from gar_video.synth.balance import WEIGHTS
 from gar_video.synth.descriptions import PROMPTS, STYLES, describe_object, named
@@ -20,8 +20,10 @@ from gar_video.train.packing import SOME_MASK, Question
 from gar_video.train.samples import Sample
 
 #: What can be said of one picture: these kinds need no time.
-_OF_ONE_FRAME = ("color", "shape", "size", "look", "pattern", "which color", "which shape",
-                 "largest", "in common")  # fmt: skip
+_OF_ONE_FRAME = (
+    "color", "shape", "size", "look", "pattern", "which color", "which shape", "largest",
+    "in common", "where start", "where end", "place start", "place end",
+)  # fmt: skip
 #: What the first and the last frame tell.
 _OF_TWO_FRAMES = (*_OF_ONE_FRAME, "place start", "place end", "where start", "where end",
                   "direction", "color end", "enter side", "leave side")  # fmt: skip
@@ -37,6 +39,7 @@ SHORT: dict[str, tuple[str, ...]] = {
     ),
     "place start": ("Where does it start?",),
     "place end": ("Where does it end up?",),
+    "where start": ("Where is {a} from {b}?",),
     "meet": ("Do they meet?",),
     "distance": ("Do they get closer?",),
     "in common": ("What do they have in common?",),
@@ -57,7 +60,7 @@ class RenderedAsker:
     def __init__(
         self,
         processor: GARProcessor,
-        per_clip: int = 24,
+        per_clip: int = 32,
         letters: float = 0.0,
         split: str = "train",
     ) -> None:
@@ -76,7 +79,7 @@ class RenderedAsker:
             kind, places, x, key = found[int(index)]
             sample.questions.append(self._put(rng, sample, kind, places, x, key))
         for slot in range(len(sample.objects)):
-            if rng.random() < 0.5:
+            if rng.random() < 0.5 / len(sample.objects):
                 self._describe(rng, sample, slot)
 
     def _cases(
@@ -91,6 +94,10 @@ class RenderedAsker:
                 continue
             if frames == 1 and name not in _OF_ONE_FRAME:
                 continue
+            # Alone, one thing is asked about often enough.
+            whole = kind.things >= min(count, 3)
+            if not whole and rng.random() < 0.55:
+                continue
             if frames == 2 and name not in _OF_TWO_FRAMES:
                 continue
             weights = WEIGHTS[level].get(name, {})
@@ -99,12 +106,14 @@ class RenderedAsker:
                 x: str | None = ""
                 if kind.ask is not None:
                     x = kind.ask(rng, truth, places)
-                key = None if x is None else kind.answer(truth, places, x)
+                key = None if x is None else _answer(sample, kind, places, x)
                 if x is None or key is None or _unclear(sample, slots, name):
                     continue
                 # The root keeps more of what is frequent than the tests do.
                 if rng.random() < weights.get(kind.group(key), 1.0) ** 0.7:
-                    found += [(kind, slots, x, key)] * (2 if name in _OFTEN else 1)
+                    found += [(kind, slots, x, key)] * (
+                        3 if whole and name in _OFTEN else 1 + whole
+                    )
         return found
 
     def _put(
@@ -178,8 +187,11 @@ class RenderedAsker:
 
 
 #: Kinds that are hard to learn or asked often by people.
-_OFTEN = ("shape", "direction", "first then", "meet", "distance", "where end", "why stop",
-          "seen when", "next edge", "why unseen", "same way")  # fmt: skip
+_OFTEN = (
+    "first then", "meet", "distance", "where start", "where end", "why stop", "seen when",
+    "why unseen", "same way", "in common", "which moves", "will leave", "place start", "place end",
+    "enter side", "leave side", "largest", "which color", "which shape",
+)  # fmt: skip
 
 
 def _slots(rng: np.random.Generator, count: int, things: int) -> list[tuple[int, ...]]:
@@ -197,6 +209,17 @@ def _slots(rng: np.random.Generator, count: int, things: int) -> list[tuple[int,
     if count == 3:
         return [(0, 1, 2)] if rng.random() < 0.8 else [tuple(int(v) for v in rng.permutation(3))]
     return [tuple(int(v) for v in rng.permutation(count)[:3])]
+
+
+def _answer(sample: Sample, kind: Kind, places: tuple[int, ...], x: str) -> str | None:
+    """Return the answer's key; the only frame of a picture is its first and its last."""
+    if len(sample.frame_indices) == 1:
+        (at,) = sample.frame_indices
+        if kind.name in ("where start", "where end"):
+            return events.relation(sample.truth, *places, at)
+        if kind.name in ("place start", "place end"):
+            return events.corner(sample.truth, places[0], at)
+    return kind.answer(sample.truth, places, x)
 
 
 def _unclear(sample: Sample, slots: Sequence[int], kind: str) -> bool:

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
+import cv2
 import numpy as np
 import torch
 
@@ -198,6 +199,61 @@ def descriptions(
     raise AssertionError
 
 
+_PURE = {
+    "red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255), "yellow": (255, 255, 0),
+    "white": (255, 255, 255), "cyan": (0, 255, 255), "orange": (255, 165, 0),
+}  # fmt: skip
+_WAYS = {"left": (-1, 0), "right": (1, 0), "up": (0, -1), "down": (0, 1)}
+
+
+def plain_clip(
+    rng: np.random.Generator,
+) -> tuple[Video, Tracks, dict[str, str]]:
+    """Draw a thing that moves over a flat ground with a few lines of OpenCV, not our renderer."""
+    width, height = int(rng.integers(160, 480)), int(rng.integers(160, 360))
+    color, way = str(rng.choice(list(_PURE))), str(rng.choice(list(_WAYS)))
+    shape = str(rng.choice(["circle", "square", "triangle"]))
+    ground = int(rng.choice([0, 40, 80, 120]))
+    size = int(min(width, height) * rng.uniform(0.08, 0.17))
+    start = np.array([width, height]) / 2 - np.array(_WAYS[way]) * np.array([width, height]) * 0.25
+    frames, masks = [], []
+    for t in range(24):
+        at = start + np.array(_WAYS[way]) * np.array([width, height]) * 0.5 * t / 23
+        x, y = int(at[0]), int(at[1])
+        frame = np.full((height, width, 3), ground, np.uint8)
+        mask = np.zeros((height, width), np.uint8)
+        corners = np.array([[x, y - size], [x - size, y + size], [x + size, y + size]], np.int32)
+        for picture, value in ((frame, _PURE[color]), (mask, (1,))):
+            if shape == "circle":
+                cv2.circle(picture, (x, y), size, value, -1)
+            elif shape == "square":
+                cv2.rectangle(picture, (x - size, y - size), (x + size, y + size), value, -1)
+            else:
+                cv2.fillPoly(picture, [corners], value)
+        frames.append(frame)
+        masks.append(mask)
+    truth = {"color": color, "shape": shape, "direction": way}
+    return Video(np.stack(frames)), Tracks.from_masks({1: np.stack(masks) > 0}), truth
+
+
+_ASKED = {
+    "color": "What color is <1>?",
+    "shape": "What shape is <1>?",
+    "direction": "Which way does <1> move?",
+}
+
+
+def plain(gar: GARVideo, count: int, seed: int = 0) -> dict[str, Any]:
+    """Ask about clips that the renderer did not draw."""
+    rng, tally = np.random.default_rng(seed), Tally()
+    for _ in range(count):
+        video, tracks, truth = plain_clip(rng)
+        answers = gar.ask_many(video, tracks, list(_ASKED.values()), max_new_tokens=12)
+        for name, answer in zip(_ASKED, answers, strict=True):
+            tally.add(truth[name] in answer.text.lower().split(), name, f"{name}: {truth[name]}")
+    return tally.table()
+
+
 @contextmanager
 def without_mask_embedding(model: GARModel) -> Iterator[None]:
     """Take the mask embedding out of the vision tower."""
@@ -252,6 +308,7 @@ def report(gar: GARVideo, count: int, swaps: int, first_seed: int = FIRST_SEED) 
     )
     found["full"] = choices(gar, half, level="full", first_seed=first_seed + 20_000)
     found["mask swap"] = mask_swap(gar, swaps, first_seed=first_seed)
+    found["plain clips"] = plain(gar, swaps)
     found["descriptions"] = descriptions(gar, swaps, first_seed=first_seed)
     for name, change in {
         "without mask embedding": without_mask_embedding,
@@ -282,7 +339,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=400)
     parser.add_argument("--swaps", type=int, default=200)
     parser.add_argument("--seed", type=int, default=FIRST_SEED)
-    parser.add_argument("--quick", action="store_true", help="only the basic questions by text")
+    parser.add_argument("--only", choices=("text", "plain", "swap", "describe"), help="only this")
     parser.add_argument("--level", default="basic")
     parser.add_argument("--split", default="train")
     parser.add_argument("--frames", type=int)
@@ -290,13 +347,21 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
     gar = GARVideo.from_pretrained(args.model, device="cpu")
-    if args.quick:
-        found: dict[str, Any] = {
-            args.level: choices(
-                gar, args.count, level=args.level, split=args.split, frames=args.frames,
-                first_seed=args.seed,
-            )
-        }  # fmt: skip
+    if args.only == "text":
+        asked = choices(
+            gar, args.count, level=args.level, split=args.split, frames=args.frames,
+            first_seed=args.seed,
+        )  # fmt: skip
+        found: dict[str, Any] = {args.level: asked}
+    elif args.only == "plain":
+        found = {"plain clips": plain(gar, args.count)}
+    elif args.only == "swap":
+        found = {"mask swap": mask_swap(gar, args.count, level=args.level)}
+    elif args.only == "describe":
+        found = {"descriptions": descriptions(gar, args.count, level=args.level)}
+        print(
+            "\n".join(f"{truth}\n  -> {said}" for truth, said in found["descriptions"]["examples"])
+        )
     else:
         found = report(gar, args.count, args.swaps, args.seed)
     for name, result in found.items():

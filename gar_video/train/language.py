@@ -152,7 +152,7 @@ class Learner:
     model: GARModel
     processor: GARProcessor
     heads: RegionHeads
-    tap: int = 3
+    tap: int = 4
 
     def loss(self, step: Step, stage: Stage, curve: Curve) -> torch.Tensor:
         """Return the loss of a step and note how it went."""
@@ -206,8 +206,7 @@ def train_stage(
         state = torch.load(path, weights_only=True)
         model.load_state_dict(state["model"])
         heads.load_state_dict(state["heads"])
-        if spent < stage.seconds:
-            optimiser.load_state_dict(state["optimiser"])
+        optimiser.load_state_dict(state["optimiser"])
         spent, step = state["spent"], state["step"]
     average = Average(model)
     if path.is_file() and "average" in state:

@@ -133,15 +133,16 @@ class Layout:
     """Where everything of a packed batch lies.
 
     Attributes:
-        ids: ``[B, P + T]`` tokens; the prompts right-padded to P, the questions to P + T.
+        ids: ``[B, P + T]`` tokens; the prompts right-padded to P, the questions to T, which is
+            cut into chunks of C tokens that hold whole questions.
         positions: ``[B, P + T]``.
         prompt_length: P.
-        mask: ``[B, 1, T, P + T]`` bool, what question tokens see.
+        mask: ``[B * T / C, 1, C, P + C]`` bool, what question tokens see.
         tiles: Flat indices into ``B * (P + T)`` of all tiles' tokens.
         regions: Flat indices of all replayed tokens.
         targets: Flat indices of the tokens that predict answers.
         labels: ``[M]`` what they predict.
-        weights: ``[M]`` shares in the loss, equal per question.
+        weights: ``[M]`` shares in the loss; a question has at most four.
         owner: ``[M]`` number of the question.
     """
 
@@ -157,14 +158,33 @@ class Layout:
     owner: torch.Tensor
 
 
+# Questions see the prompt and their own chunk of this many tokens, of which they mask the rest.
+_CHUNK = 128
+
+
+def _in_chunks(sizes: list[int], chunk: int) -> list[int]:
+    """Return where each question begins, so that none lies across a chunk's end."""
+    starts, at = [], 0
+    for size in sizes:
+        if at % chunk + size > chunk:
+            at += chunk - at % chunk
+        starts.append(at)
+        at += size
+    return starts
+
+
 def lay_out(batch: PackedBatch, per_tile: int) -> Layout:
     """Lay out a batch."""
     rows = len(batch.prompts)
     longest = max(len(prompt.ids) for prompt in batch.prompts)
-    lengths = [
-        sum(len(q.ids) + len(q.answer) - 1 for q in questions) for questions in batch.questions
-    ]
-    room = max(lengths)
+    sizes = [[len(q.ids) + len(q.answer) - 1 for q in asked] for asked in batch.questions]
+    chunk = max([_CHUNK, *(size for row in sizes for size in row)])
+    places = [_in_chunks(row, chunk) for row in sizes]
+    chunks = max(
+        -(-(row[-1] + size[-1]) // chunk) if row else 0
+        for row, size in zip(places, sizes, strict=True)
+    )
+    room = chunks * chunk
     width = longest + room
     ids = torch.zeros((rows, width), dtype=torch.int64)
     positions = torch.zeros((rows, width), dtype=torch.int64)
@@ -182,8 +202,7 @@ def lay_out(batch: PackedBatch, per_tile: int) -> Layout:
         tiles.append(torch.arange(first, first + prompt.num_tiles * per_tile))
         starts = torch.tensor([start for _, _, start in prompt.regions], dtype=torch.int64)
         regions.append((base + starts[:, None] + torch.arange(per_tile)).flatten())
-        at = 0
-        for number, question in enumerate(questions):
+        for number, (at, question) in enumerate(zip(places[row], questions, strict=True)):
             tokens = question.ids + question.answer[:-1]
             end, answers = at + len(tokens), len(question.answer)
             ids[row, longest + at : longest + end] = torch.tensor(tokens)
@@ -193,12 +212,14 @@ def lay_out(batch: PackedBatch, per_tile: int) -> Layout:
             last = base + longest + end
             targets.append(torch.arange(last - answers, last))
             labels += question.answer
-            weights += [question.weight / answers] * answers
+            # A long answer has few words that matter: they must not drown in the others.
+            weights += [question.weight * min(1.0, 4 / answers)] * answers
             owner += [count] * answers
             count += 1
-            at = end
+    group, within = (x.reshape(rows * chunks, -1) for x in (group, within))
     own = (group[:, :, None] == group[:, None, :]) & (within[:, :, None] >= within[:, None, :])
-    mask = torch.cat([known[:, None, :].expand(-1, room, -1), own], 2)[:, None]
+    seen = known.repeat_interleave(chunks, 0)[:, None, :].expand(-1, own.shape[1], -1)
+    mask = torch.cat([seen, own], 2)[:, None]
     return Layout(
         ids, positions, longest, mask, torch.cat(tiles), torch.cat(regions),
         torch.cat(targets) if targets else torch.zeros(0, dtype=torch.int64),
@@ -209,6 +230,28 @@ def lay_out(batch: PackedBatch, per_tile: int) -> Layout:
 def _turn(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
     low, high = x.chunk(2, -1)
     return x * cos + torch.cat([-high, low], -1) * sin
+
+
+def _read_in_chunks(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, layout: Layout
+) -> torch.Tensor:
+    """Let each chunk of questions read the prompt and itself, ``[B, h, T, d]``."""
+    prompt, chunk = layout.prompt_length, layout.mask.shape[2]
+    rows, heads, _, width = query.shape
+    count = len(layout.mask) // rows
+
+    def cut(x: torch.Tensor) -> torch.Tensor:
+        pieces = x[:, :, prompt:].unflatten(2, (count, chunk))  # [B, h, n, C, d]
+        return pieces.transpose(1, 2).flatten(0, 1)  # [B * n, h, C, d]
+
+    def with_prompt(x: torch.Tensor) -> torch.Tensor:
+        shared = x[:, None, :, :prompt].expand(-1, count, -1, -1, -1).flatten(0, 1)
+        return torch.cat([shared, cut(x)], 2)  # [B * n, h, P + C, d]
+
+    read = F.scaled_dot_product_attention(
+        cut(query), with_prompt(key), with_prompt(value), attn_mask=layout.mask
+    )
+    return read.unflatten(0, (rows, count)).transpose(1, 2).reshape(rows, heads, -1, width)
 
 
 def run_decoder(
@@ -236,7 +279,7 @@ def run_decoder(
     cos, sin = decoder.rotary_emb(embeds, layout.positions)  # [B, L, d]
     cos, sin = cos[:, None], sin[:, None]
     hidden, tapped = embeds, None
-    asked = layout.mask.shape[2] > 0
+    asked = len(layout.mask) > 0
     layers = list(decoder.layers)[: stop if stop is not None else len(decoder.layers)]
     for depth, layer in enumerate(layers):
         if depth == tap:
@@ -252,9 +295,7 @@ def run_decoder(
             query[:, :, :prompt], key[:, :, :prompt], value[:, :, :prompt], is_causal=True
         )
         if asked:
-            read = F.scaled_dot_product_attention(
-                query[:, :, prompt:], key, value, attn_mask=layout.mask
-            )
+            read = _read_in_chunks(query, key, value, layout)
             seen = torch.cat([seen, read], 2)
         hidden = hidden + attention.o_proj(seen.transpose(1, 2).flatten(2))
         x = layer.post_attention_layernorm(hidden)
@@ -288,5 +329,4 @@ def answer_loss(
     wrong = torch.zeros(count).index_add_(
         0, layout.owner, (logits.detach().argmax(1) != layout.labels).float()
     )
-    # Every answer counts the same, however long.
     return (losses * layout.weights).sum() / layout.weights.sum(), wrong == 0

@@ -17,7 +17,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from gar_video.synth import events
+from gar_video.synth.answers import TABLES
 from gar_video.synth.appearance import COLORS, SHAPES, SIZE_NAMES
+from gar_video.synth.kinds import KINDS
 from gar_video.synth.motion import DIRECTION_NAMES, compass
 from gar_video.train.packing import Layout
 from gar_video.train.samples import Sample
@@ -28,6 +30,24 @@ _RELATIONS = ("left", "right", "above", "below")
 _ENCOUNTERS = ("behind", "front", "touch", "follow", "lead", "apart")
 _TRENDS = ("closer", "farther", "same", "closer then farther")
 _NUMBERS = 9
+#: Kinds of questions whose answers are read off an object's last region: of the object, and of it
+#: with the prompt's first object and with the one before it.
+_OF_ONE = (
+    "place start", "place end", "enter side", "leave side", "seen when", "why unseen", "why stop",
+    "next edge",
+)  # fmt: skip
+_OF_PAIRS = (
+    "where start", "where end", "meet", "distance", "in common", "moving start", "moving end",
+    "same way",
+)  # fmt: skip
+#: Of those, what one picture tells.
+_AT_ONCE = ("in common",)
+
+
+def _answers(kind: str) -> tuple[str, ...]:
+    return tuple(TABLES[KINDS[kind].family])
+
+
 _CLASSES = {
     "color": len(COLORS),
     "shape": len(SHAPES),
@@ -41,6 +61,9 @@ _CLASSES = {
     "relation": len(_RELATIONS),
     "meet": len(_ENCOUNTERS),
     "trend": len(_TRENDS),
+    **{f"its {kind}": len(_answers(kind)) for kind in _OF_ONE},
+    **{f"lead {kind}": len(_answers(kind)) for kind in _OF_PAIRS},
+    **{f"prev {kind}": len(_answers(kind)) for kind in _OF_PAIRS},
 }
 
 
@@ -86,6 +109,8 @@ def region_truth(samples: Sequence[Sample]) -> RegionTruth:
                 if slot and sample.visible[0, t]:
                     values[6:8] = (here - centre[lead, t]).tolist()
                     row["relation"] = _class(_RELATIONS, events.relation(truth, k, lead, at[t]))
+                if n == len(own) - 1:
+                    row |= _final(sample, slot, len(at) >= 3)
                 if n == len(own) - 1 and len(at) >= 3:
                     row["first"] = _class(_ACTS, events.first_act(truth, k))
                     row["last"] = _class(_ACTS, events.last_act(truth, k))
@@ -100,6 +125,19 @@ def region_truth(samples: Sequence[Sample]) -> RegionTruth:
         {name: torch.tensor(values) for name, values in classes.items()},
         torch.tensor(np.array(numbers), dtype=torch.float32),
     )
+
+
+def _final(sample: Sample, slot: int, moving: bool) -> dict[str, int]:
+    """Return the answers to be read off an object's last region, as classes."""
+    k, row = sample.objects[slot], {}
+    pairs = [("lead", 0)] * (slot > 0) + [("prev", slot - 1)] * (slot > 1)
+    for name in _OF_ONE if moving else ():
+        row[f"its {name}"] = _class(_answers(name), KINDS[name].answer(sample.truth, (k,), ""))
+    for which, other in pairs:
+        for name in _OF_PAIRS if moving else _AT_ONCE:
+            key = KINDS[name].answer(sample.truth, (k, sample.objects[other]), "")
+            row[f"{which} {name}"] = _class(_answers(name), key)
+    return row
 
 
 def _class(names: tuple[str, ...], value: str | None) -> int:
@@ -143,7 +181,9 @@ class RegionHeads(nn.Module):
             if not known.any():
                 continue
             logits = head(read[known])
-            total = total + F.cross_entropy(logits, target[known])
+            # Which object a region belongs to is what every question about several hangs on.
+            weight = 4.0 if name == "slot" else 1.0
+            total = total + weight * F.cross_entropy(logits, target[known])
             right[name] = float((logits.detach().argmax(1) == target[known]).float().mean())
         numbers = self.numbers(read)
         known = ~truth.numbers.isnan()
@@ -151,4 +191,4 @@ class RegionHeads(nn.Module):
         off = (numbers.detach() - truth.numbers).abs()
         right["way"] = float(off[:, 2:4][known[:, 2:4]].mean()) if known[:, 2].any() else 0.0
         right["xy"] = float(off[:, :2].mean())
-        return total / len(_CLASSES) + 5.0 * error, right
+        return total / 12 + 5.0 * error, right
