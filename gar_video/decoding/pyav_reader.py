@@ -131,7 +131,7 @@ class PyavReader:
             drain = following is not None and self._jumps(index, following)
             image = self._convert(self._get(index, drain, wanted))
             # Of several frames the caller copies each away at once.
-            yield image if len(indices) > 1 else self._buffers.copy(image)
+            yield image if len(indices) > 1 else self._buffers.moved(image)
 
     def _convert(self, frame: VideoFrame) -> Image:
         """Return a decoded frame as an upright RGB array of its own."""

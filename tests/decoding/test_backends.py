@@ -218,6 +218,7 @@ def test_reading_goes_on_after_a_fork(clip, backend):
         if alive:
             child.kill()
         assert not alive, "the child hangs"
+        assert not results.empty(), "the child failed"
         assert results.get() == (list(range(10, 20)), [30, 31, 5], "pyav")
         assert media.numbers_of(video.frames(range(12, 24))) == list(range(12, 24))
 
@@ -267,3 +268,12 @@ def test_consecutive_batches_do_not_decode_twice(clip, fed):
             asked = [start, start + 2, start + 5]
             assert media.numbers_of(video.frames(asked)) == asked
     assert len(fed) <= N
+
+
+def test_large_frames_that_are_held_never_change(tmp_path):
+    large = media.Clip(frames=12, size=(800, 480), options={**media.X264, "bf": "2"})
+    with Video(media.write(tmp_path / "large", large)) as video:
+        assert media.numbers_of(list(video)) == list(range(12))
+        held = [video[index][10:] for index in range(12)]
+        for index, image in enumerate(held):
+            np.testing.assert_array_equal(image, video[index][10:])

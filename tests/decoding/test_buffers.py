@@ -23,8 +23,8 @@ def _image(value: int) -> np.ndarray:
 
 @pytest.mark.parametrize("how", HOLD)
 def test_what_is_held_never_changes(how):
-    buffers = FrameBuffers()
-    held = [HOLD[how](buffers.copy(_image(value))) for value in range(6)]
+    buffers = FrameBuffers(smallest=0)
+    held = [HOLD[how](buffers.moved(_image(value))) for value in range(6)]
     for value, holder in enumerate(held):
         if how == "iterator":
             assert (next(holder) == value).all()
@@ -33,23 +33,28 @@ def test_what_is_held_never_changes(how):
 
 
 def test_memory_is_used_again_when_nothing_holds_it():
-    buffers = FrameBuffers()
+    buffers = FrameBuffers(smallest=0)
     places = set()
     image = None
     for value in range(20):
-        image = buffers.copy(_image(value))
+        image = buffers.moved(_image(value))
         places.add(image.ctypes.data)
         assert (image == value).all()
     assert len(places) <= 2
 
 
 def test_another_size_gets_memory_of_its_own():
-    buffers = FrameBuffers()
-    buffers.copy(_image(1))
-    assert buffers.copy(np.zeros((2, 2, 3), np.uint8)).shape == (2, 2, 3)
+    buffers = FrameBuffers(smallest=0)
+    buffers.moved(_image(1))
+    assert buffers.moved(np.zeros((2, 2, 3), np.uint8)).shape == (2, 2, 3)
 
 
 def test_copies_are_contiguous_and_writable():
-    copy = FrameBuffers().copy(np.broadcast_to(_image(3)[:, :1], (6, 8, 3)))
+    copy = FrameBuffers(smallest=0).moved(np.broadcast_to(_image(3)[:, :1], (6, 8, 3)))
     assert copy.flags.c_contiguous
     assert copy.flags.writeable
+
+
+def test_small_frames_stay_as_they_are():
+    image = _image(1)
+    assert FrameBuffers().moved(image) is image
