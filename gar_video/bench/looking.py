@@ -208,11 +208,8 @@ def to_rle(segmentation: Any, resolution_wh: tuple[int, int]) -> masks.RLE | Non
     """
     if segmentation is None:
         return None
-    if isinstance(segmentation, dict):
-        mask = masks.decode(segmentation)
-        if mask.shape != (resolution_wh[1], resolution_wh[0]):
-            mask = masks.resize(mask, resolution_wh)
-        rle = masks.encode(mask)
+    if isinstance(segmentation, dict) and segmentation.get("size") != [*resolution_wh[::-1]]:
+        rle = masks.encode(masks.resize(masks.decode(segmentation), resolution_wh))
     else:
         rle = masks.as_rle(segmentation, resolution_wh)
     return rle if masks.area(rle) else None

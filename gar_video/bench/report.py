@@ -25,7 +25,7 @@ from gar_video.tracks import Tracks
 from gar_video.video import Video
 from gar_video.visuals import draw_objects, object_colors
 
-_MOST_FRAMES, _FRAME_WIDTH, _PHOTO_WIDTH = 8, 240, 560
+_MOST_FRAMES, _FRAME_WIDTH, _PHOTO_WIDTH, _GAP = 8, 240, 560, 4
 
 _STYLE = """
 body{font:15px/1.45 system-ui,sans-serif;margin:2em auto;max-width:1080px;color:#1c1c1e;
@@ -250,12 +250,12 @@ def _draw(
 
 
 def _tiled(tiles: Sequence[npt.NDArray[Any]]) -> npt.NDArray[np.uint8]:
-    """Set equal tiles in rows of four."""
-    height, width = tiles[0].shape[:2]
+    """Set equal tiles in rows of four, a gap around each."""
+    height, width = (side + _GAP for side in tiles[0].shape[:2])
     columns = min(4, len(tiles))
     rows = -(-len(tiles) // columns)
-    sheet = np.full((rows * height, columns * width, 3), 250, np.uint8)
+    sheet = np.full((rows * height - _GAP, columns * width - _GAP, 3), 250, np.uint8)
     for at, tile in enumerate(tiles):
         y, x = at // columns * height, at % columns * width
-        sheet[y : y + height, x : x + width] = tile
+        sheet[y : y + len(tile), x : x + tile.shape[1]] = tile
     return sheet
