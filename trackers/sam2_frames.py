@@ -3,10 +3,11 @@
 The predictor only asks ``images[i]`` and ``len(images)``. Each frame is resized and normalised as
 sam2's own loader does it, so that masks equal the official predictor's to the last bit:
 
-* from an ``.mp4`` file that decord reads soundly, the way sam2 reads videos: decord scales while
-  it converts from YUV;
-* from anything else (folder of images, array, other containers), the way sam2 reads a folder of
-  JPEG files: the RGB frame resized by Pillow's default filter.
+* from an ``.mp4`` file that decord reads soundly and that is short, the way sam2 reads videos:
+  decord scales while it converts from YUV. decord decodes the whole clip ahead of a slow reader,
+  so that longer ones (over ``DECORD_BYTES`` of scaled frames) would not be flat in memory;
+* from anything else (longer files, folder of images, array, other containers), the way sam2 reads
+  a folder of JPEG files: the RGB frame resized by Pillow's default filter.
 """
 
 from __future__ import annotations
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 
 # Resized frames kept so that playing backwards decodes in runs: about this many bytes of them.
 CHUNK_BYTES = 24 * 2**20
+
+# Clips whose scaled frames are together larger than this are not given to decord.
+DECORD_BYTES = 64 * 2**20
 
 # Why ``Video`` leaves a file to PyAV, but not a reason here, where each frame is read by both.
 _HARMLESS_HERE = {"it is one single group of pictures"}
@@ -71,6 +75,8 @@ def _scaled_decord(video: Video, size: int) -> Any:
     """Open an ``.mp4`` as sam2 does, or return None where decord is not sound for it."""
     path = getattr(video, "path", None)
     if path is None or path.suffix not in (".mp4", ".MP4") or not path.is_file():
+        return None
+    if len(video) * 3 * size * size > DECORD_BYTES:
         return None
     reasons = getattr(video, "_why_not_decord", ("unknown",))
     if getattr(video, "_wanted_backend", None) == "pyav" or set(reasons) - _HARMLESS_HERE:

@@ -213,6 +213,26 @@ def test_an_mp4_is_read_as_sam2_reads_it(tracker, official, tmp_path, gop):
     assert_equal(ours, reference(official, str(path), prompts))
 
 
+def test_a_long_mp4_is_not_given_to_decord(tmp_path, monkeypatch):
+    """It would decode the whole clip ahead, and memory would grow with the clip."""
+    pytest.importorskip("decord")
+    import av
+
+    path = tmp_path / "clip.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("h264", rate=15, options={"g": "4", "bf": "0"})
+        stream.width, stream.height, stream.pix_fmt = 160, 144, "yuv420p"
+        for _ in range(12):
+            picture = np.full((144, 160, 3), 90, np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, "rgb24")))
+        container.mux(stream.encode())
+    names = []
+    for limit in (12, 11):
+        monkeypatch.setattr("gar_video.trackers.sam2_frames.DECORD_BYTES", limit * 3 * 64 * 64)
+        names.append(type(LazyImages(Video(path), 64)._reader).__name__)
+    assert names == ["_DecordReader", "_PillowReader"]
+
+
 def test_a_correction_while_tracking_equals_sam2s_own(tracker, official, folder):
     click = Points(8, [(62, 50), (10, 100)], [1, 0])
     theirs = {}
