@@ -429,7 +429,7 @@ class Sam2Training:
                 group["lr"] = rate * share
         total, metrics = self._losses(stage, batch)
         if not torch.isfinite(total):
-            raise FloatingPointError(f"loss is {float(total)} at step {number}")
+            raise FloatingPointError(f"loss is {float(total.detach())} at step {number}")
         self.model.zero_grad(set_to_none=True)
         self.grouping.zero_grad(set_to_none=True)
         total.backward()
