@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
@@ -558,3 +559,20 @@ def test_frames_may_be_asked_for_while_iterating(clip):
         for index, image in enumerate(video):
             assert media.number_of(image) == index
             assert media.number_of(video[N - 1 - index]) == N - 1 - index
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs /proc")
+def test_forgotten_videos_close_their_files(clip):
+    path = clip("h264")
+    gc.collect()
+    gc.disable()
+    try:
+        before = len(list(Path("/proc/self/fd").iterdir()))
+        for _ in range(20):
+            video = Video(path)
+            next(iter(video))
+            assert video[3].shape == (media.HEIGHT, media.WIDTH, 3)
+        del video
+        assert len(list(Path("/proc/self/fd").iterdir())) <= before + 1
+    finally:
+        gc.enable()

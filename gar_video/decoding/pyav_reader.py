@@ -109,9 +109,17 @@ class PyavReader:
 
     def close(self) -> None:
         """Close the file."""
-        if os.getpid() == self._pid:
-            self._rewind_state()
-            self._container.close()
+        if os.getpid() != self._pid:
+            self._abandon()
+            return
+        self._rewind_state()
+        self._container.close()
+
+    def __del__(self) -> None:
+        # PyAV's containers and streams refer to each other: left to the garbage collector, dozens
+        # of decoders and their frames would pile up first.
+        if hasattr(self, "_container"):
+            self.close()
 
     def read(self, indices: Sequence[int]) -> Iterator[Image]:
         """Yield the frames of ascending, distinct ``indices``, each ``(H, W, 3)`` uint8 RGB.
@@ -299,11 +307,13 @@ class PyavReader:
         return False
 
     def _reopen_after_fork(self) -> None:
-        # The parent's decoder threads are not here, and waiting for them to end would never end:
-        # its objects are left alone for good, and the child opens the file anew.
-        abandoned = dict(self.__dict__)
-        ctypes.pythonapi.Py_IncRef(ctypes.py_object(abandoned))
+        self._abandon()
         self._open()
+
+    def _abandon(self) -> None:
+        # In a forked process the parent's decoder threads are not there, and waiting for them to
+        # end would never end: its objects are kept for good instead of being closed.
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(dict(self.__dict__)))
 
 
 def _chain(first: Packet, rest: Iterator[Packet]) -> Iterator[Packet]:
