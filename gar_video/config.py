@@ -1,7 +1,8 @@
 """GARConfig: the published configuration of GAR, read and written.
 
 The keys are those of the published checkpoints (``model_type: "GAR"``), to which this project adds
-two that older files do not have: ``replay_convention`` and ``choice_scoring``.
+four that older files do not have: ``replay_convention``, ``choice_scoring``, ``num_frames`` and
+``single_object_questions``.
 """
 
 from __future__ import annotations
@@ -14,9 +15,11 @@ from gar_video.errors import CheckpointError
 
 ReplayConvention = Literal["as_released", "true"]
 ChoiceScoring = Literal["letter", "text"]
+QuestionForm = Literal["listed", "inline"]
 
 REPLAY_CONVENTIONS: tuple[str, ...] = ("as_released", "true")
 CHOICE_SCORINGS: tuple[str, ...] = ("letter", "text")
+QUESTION_FORMS: tuple[str, ...] = ("listed", "inline")
 
 
 class GARConfig(PreTrainedConfig):
@@ -34,6 +37,9 @@ class GARConfig(PreTrainedConfig):
         choice_scoring: How ``choose`` scores options by default: the option's ``"letter"`` after
             the listed options, or the likelihood of its ``"text"`` as an answer.
         num_frames: How many frames of a video are looked at by default.
+        single_object_questions: How a question about one object was worded in training:
+            ``"listed"`` like one about several, as GAR's data does, or ``"inline"`` like a
+            description.
     """
 
     if TYPE_CHECKING:  # transformers makes a dataclass field of every annotation it finds
@@ -52,11 +58,17 @@ class GARConfig(PreTrainedConfig):
         replay_convention: ReplayConvention = "as_released",
         choice_scoring: ChoiceScoring = "letter",
         num_frames: int = 16,
+        single_object_questions: QuestionForm = "listed",
         **kwargs: Any,
     ) -> None:
         if replay_convention not in REPLAY_CONVENTIONS:
             raise CheckpointError(
                 f"replay_convention is {replay_convention!r}; expected one of {REPLAY_CONVENTIONS}"
+            )
+        if single_object_questions not in QUESTION_FORMS:
+            raise CheckpointError(
+                f"single_object_questions is {single_object_questions!r}; "
+                f"expected one of {QUESTION_FORMS}"
             )
         if choice_scoring not in CHOICE_SCORINGS:
             raise CheckpointError(
@@ -86,6 +98,7 @@ class GARConfig(PreTrainedConfig):
         self.replay_convention = replay_convention
         self.choice_scoring = choice_scoring
         self.num_frames = int(num_frames)
+        self.single_object_questions = single_object_questions
         super().__init__(**kwargs)
 
     @property

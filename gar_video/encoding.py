@@ -33,6 +33,7 @@ class Look:
         hidden: Objects of the question that are seen in none of the frames.
         window_s: The time window asked for, in seconds; None for the whole video.
         listed: Whether the caller listed the frames.
+        described: Whether the only object is to be described.
     """
 
     video: Video
@@ -42,6 +43,7 @@ class Look:
     hidden: tuple[int, ...]
     window_s: tuple[float, float] | None
     listed: bool = False
+    described: bool = False
 
     @property
     def times_s(self) -> tuple[float, ...]:
@@ -57,7 +59,9 @@ class Look:
     @property
     def content_key(self) -> str:
         """Digest of frames, slots and masks; equal for equal looks at one video."""
-        digest = hashlib.blake2b(repr((self.frames, self.video.is_image)).encode(), digest_size=16)
+        digest = hashlib.blake2b(
+            repr((self.frames, self.video.is_image, self.described)).encode(), digest_size=16
+        )
         for slot in self.slots:
             digest.update(f"|{slot.object_id}:{slot.number}".encode())
             for mask in slot.masks:
@@ -79,7 +83,8 @@ class Look:
 
     def prompt(self) -> RegionPrompt:
         """Decode the frames and return the prompt."""
-        return RegionPrompt(self.video.frames(self.frames), self.slots, self.video.is_image)
+        frames = self.video.frames(self.frames)
+        return RegionPrompt(frames, self.slots, self.video.is_image, self.described)
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,7 +121,7 @@ def look(
         frames: How many, or which.
         time: Window in seconds.
         text_tokens: Tokens to keep free for question and answer.
-        describe: Whether a photograph's single region is to be described.
+        describe: Whether the only object is to be described, rather than asked about.
 
     Raises:
         PromptError: If the window is empty or nothing fits the budget.
@@ -129,7 +134,9 @@ def look(
         len(objects), describe_photo=describe and video.is_image and processor.num_prompts > 1
     )
     budget = TokenBudget(
-        available=processor.context_length - text_tokens - processor.preamble_length(numbers),
+        available=processor.context_length
+        - text_tokens
+        - processor.preamble_length(numbers, describe),
         per_tile=processor.config.tokens_per_tile,
         context=processor.context_length,
     )
@@ -147,7 +154,9 @@ def look(
         else:
             hidden.append(object_id)
     listed = not isinstance(frames, (int, np.integer))
-    return Look(video, tuple(objects), tuple(chosen), tuple(slots), tuple(hidden), time, listed)
+    return Look(
+        video, tuple(objects), tuple(chosen), tuple(slots), tuple(hidden), time, listed, describe
+    )
 
 
 def _check_picture_fits(
@@ -207,7 +216,9 @@ class PrefixStore:
             )
             cache = self._decoder.prefill(model.embed(inputs))
         # The frames have done their work; only the slots are needed to word questions.
-        slim = RegionPrompt(prompt.frames[:, :1, :1], prompt.slots, prompt.is_image)
+        slim = RegionPrompt(
+            prompt.frames[:, :1, :1], prompt.slots, prompt.is_image, prompt.described
+        )
         return Encoded(slim, cache)
 
     def clear(self) -> None:

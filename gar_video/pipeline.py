@@ -211,15 +211,14 @@ class GARVideo:
         video = _opened(video)
         settings = GenerationSettings(**generation)
         parsed = [(question, parse_question(question)) for question in questions]
-        groups: dict[tuple[int, ...], list[int]] = {}
+        groups: dict[tuple[tuple[int, ...], bool], list[int]] = {}
         for at, (_, parts) in enumerate(parsed):
-            groups.setdefault(
-                meant_objects(parts, tracks, self.processor.num_prompts, more_objects), []
-            ).append(at)
+            objects = meant_objects(parts, tracks, self.processor.num_prompts, more_objects)
+            groups.setdefault((objects, parts == [DESCRIBE]), []).append(at)
         answers: dict[int, Answer] = {}
-        for objects, places in groups.items():
+        for (objects, describe), places in groups.items():
             longest = max((parsed[at][1] for at in places), key=self._length)
-            view = self._look(video, tracks, objects, longest, settings, frames, time)
+            view = self._look(video, tracks, objects, longest, settings, frames, time, describe)
             asked = [parsed[at] for at in places]
             for first in range(0, len(places), self.batch_size):
                 batch = slice(first, first + self.batch_size)

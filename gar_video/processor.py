@@ -126,7 +126,7 @@ class GARProcessor(PromptWords):
         writer.control(self.encode_control(self.turns.before_text))
         spans = []
         if prompt.slots:
-            spans = self.write_preamble(writer, prompt.slots, prompt.is_image)
+            spans = self.write_preamble(writer, prompt.slots, prompt.is_image, prompt.described)
         input_ids = torch.tensor([writer.ids], dtype=torch.int64)
         image_positions = torch.zeros_like(input_ids, dtype=torch.bool)
         image_positions[:, image.start : image.stop] = True

@@ -139,11 +139,14 @@ class RegionPrompt:
         frames: ``(F, H, W, 3)`` uint8 RGB, in time order.
         slots: One per object, in order of first mention.
         is_image: Whether this is one photograph, looked at as thumbnail and tiles.
+        described: Whether the only object is to be described, which GAR's training data words
+            otherwise than a question about it.
     """
 
     frames: npt.NDArray[np.uint8]
     slots: tuple[RegionSlot, ...]
     is_image: bool = False
+    described: bool = False
 
     def __post_init__(self) -> None:
         if self.frames.ndim != 4 or self.frames.shape[3] != 3 or self.frames.dtype != np.uint8:

@@ -176,7 +176,7 @@ class PromptWords:
         writer = TokenWriter(self)
         if not first:
             writer.control(self.encode_control(self.turns.to_user))
-        elif len(prompt.slots) > 1:
+        elif prompt.slots and not self._inline(prompt.slots, prompt.described):
             writer.plain("\n\n")
         self._write_parts(writer, parts, prompt)
         writer.control(self.encode_control(self.turns.to_assistant))
@@ -222,27 +222,38 @@ class PromptWords:
             )
         return ids
 
-    def preamble_length(self, numbers: Sequence[int]) -> int:
+    def _inline(self, slots: Sequence[RegionSlot], described: bool) -> bool:
+        """Whether the question follows the only object's tokens without a break.
+
+        GAR's training data writes descriptions so; questions that name their object always have
+        the form for several, also with one.
+        """
+        always = self.config.single_object_questions == "inline"
+        return len(slots) == 1 and (described or always)
+
+    def preamble_length(self, numbers: Sequence[int], described: bool = False) -> int:
         """Return the tokens before the question, frames and regions not counted.
 
         Args:
             numbers: Prompt numbers of the objects.
+            described: Whether the only object is to be described.
         """
         writer = TokenWriter(self)
         writer.control(self.encode_control(self.turns.opening + self.turns.before_text))
         if numbers:
-            self.write_preamble(writer, [RegionSlot(0, number, ()) for number in numbers], False)
+            slots = [RegionSlot(0, number, ()) for number in numbers]
+            self.write_preamble(writer, slots, False, described)
         return len(writer.ids)
 
     def write_preamble(
-        self, writer: TokenWriter, slots: Sequence[RegionSlot], is_image: bool
+        self, writer: TokenWriter, slots: Sequence[RegionSlot], is_image: bool, described: bool
     ) -> list[range]:
         """Introduce the objects in the words of GAR's training data; return the replayed places."""
         spans = []
         writer.plain("There are some objects I am curious about: ")
         for slot in slots:
             self._name(writer, slot.number)
-            writer.plain("; " if len(slots) > 1 else ";")
+            writer.plain(";" if self._inline(slots, described) else "; ")
         for slot in slots:
             writer.plain("\n")
             self._name(writer, slot.number)

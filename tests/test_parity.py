@@ -33,13 +33,13 @@ def read_case(folder, name):
 
     if name == "image_single":
         slots = (RegionSlot(1, 1, (mask("image_single_mask1.png"),)),)
-        return RegionPrompt(picture("image_single.png")[None], slots, True), DESCRIBE
+        return RegionPrompt(picture("image_single.png")[None], slots, True, True), DESCRIBE
     if name == "image_multi":
         slots = tuple(RegionSlot(i, i, (mask(f"image_multi_mask{i}.png"),)) for i in range(3))
         return RegionPrompt(picture("image_multi.png")[None], slots, True), MULTIPLE_CHOICE
     frames = np.stack([picture(f"video_0{t}.png") for t in range(4)])
     seen = tuple(mask(f"video_0{t}_mask.png") for t in range(4))
-    return RegionPrompt(frames, (RegionSlot(0, 0, seen),)), DESCRIBE
+    return RegionPrompt(frames, (RegionSlot(0, 0, seen),), described=True), DESCRIBE
 
 
 @pytest.fixture(scope="module")

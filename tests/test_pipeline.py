@@ -358,3 +358,11 @@ def test_out_of_memory_names_the_levers(gar, squares, monkeypatch):
     monkeypatch.setattr(gar.model, "embed", exhausted)
     with pytest.raises(DeviceError, match=r"fewer frames .* smaller dtype"):
         gar.ask(*squares, "What is <1>?", frames=2)
+
+
+def test_asking_to_describe_is_describing(gar, squares):
+    """The published wording of a description gets its own form, as in training, also when asked."""
+    video, tracks = only(squares, 1)
+    (described,) = gar.describe(video, tracks, frames=2, max_new_tokens=6)
+    asked = gar.ask(video, tracks, described.question, frames=2, max_new_tokens=6)
+    assert asked == described

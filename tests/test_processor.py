@@ -14,8 +14,9 @@ def rectangle(x1, y1, x2, y2, size=(48, 64)):
     return masks.encode(mask)
 
 
-def video_prompt(*slots, frames=2):
-    return RegionPrompt(np.zeros((frames, 48, 64, 3), np.uint8), tuple(slots))
+def video_prompt(*slots, frames=2, described=False):
+    pixels = np.zeros((frames, 48, 64, 3), np.uint8)
+    return RegionPrompt(pixels, tuple(slots), described=described)
 
 
 ONE = RegionSlot(7, 0, (rectangle(8, 4, 24, 20), rectangle(10, 4, 26, 20)))
@@ -45,23 +46,44 @@ def test_typed_words_are_tokenised_as_the_checkpoint_does(gar):
     assert gar.processor.encode_plain(text) == whole
 
 
-def test_preamble_of_one_and_of_several(gar):
-    decode = gar.processor.tokenizer.decode
+def words(gar, prompt, question):
+    """The prompt and a question as text, frames and regions left out."""
+    inputs = gar.processor(prompt)
+    kept = inputs.input_ids[0][~(inputs.image_positions | inputs.region_positions)[0]].tolist()
+    ids = kept + gar.processor.question_ids(parse_question(question), prompt)
+    return gar.processor.tokenizer.decode(ids)
 
-    def words(prompt, question):
-        inputs = gar.processor(prompt)
-        kept = inputs.input_ids[0][~(inputs.image_positions | inputs.region_positions)[0]].tolist()
-        return decode(kept + gar.processor.question_ids(parse_question(question), prompt))
 
-    assert (
-        "There are some objects I am curious about: <Prompt0>;\n<Prompt0>: What is <Prompt0>?<|eot"
-        in words(video_prompt(ONE), " What is <7>? ")
-    )
-    assert (
-        "about: <Prompt0>; <Prompt1>; \n<Prompt0>: \n<Prompt1>: \n\nDoes <Prompt1> hit <Prompt0>?<"
-        in words(video_prompt(ONE, GONE), "Does <3> hit <7>?")
-    )
-    assert "about" not in words(video_prompt(), "What happens?")
+@pytest.mark.parametrize(
+    ("slots", "described", "question", "expected"),
+    [
+        pytest.param(
+            (ONE,), True, " Describe. ",
+            "about: <Prompt0>;\n<Prompt0>: Describe.<|eot", id="one described",
+        ),
+        pytest.param(
+            (ONE,), False, " What is <7>? ",
+            "about: <Prompt0>; \n<Prompt0>: \n\nWhat is <Prompt0>?<|eot", id="one asked about",
+        ),
+        pytest.param(
+            (ONE, GONE), False, "Does <3> hit <7>?",
+            "about: <Prompt0>; <Prompt1>; \n<Prompt0>: \n<Prompt1>: \n\n"
+            "Does <Prompt1> hit <Prompt0>?<|eot", id="two",
+        ),
+    ],
+)  # fmt: skip
+def test_wording_of_the_training_data(slots, described, question, expected, gar):
+    assert expected in words(gar, video_prompt(*slots, described=described), question)
+
+
+def test_checkpoints_may_word_questions_like_descriptions(gar, monkeypatch):
+    monkeypatch.setattr(gar.processor.config, "single_object_questions", "inline")
+    assert "about: <Prompt0>;\n<Prompt0>: What?<|eot" in words(gar, video_prompt(ONE), "What?")
+    assert "<Prompt1>; \n" in words(gar, video_prompt(ONE, GONE), "What?")
+
+
+def test_nothing_is_introduced_without_objects(gar):
+    assert "about" not in words(gar, video_prompt(), "What happens?")
 
 
 def test_a_frame_without_the_object_has_no_region_tokens(gar):
@@ -109,6 +131,12 @@ def test_preamble_length(numbers, gar):
     inputs = gar.processor(video_prompt(*slots))
     tokens = gar.processor.tokens_for(2, len(slots))
     assert gar.processor.preamble_length(numbers) == inputs.input_ids.shape[1] - tokens
+
+
+def test_preamble_length_of_a_description(gar):
+    inputs = gar.processor(video_prompt(ONE, described=True))
+    tokens = gar.processor.tokens_for(2, 2)
+    assert gar.processor.preamble_length((0,), True) == inputs.input_ids.shape[1] - tokens
 
 
 def test_objects_beyond_the_prompts_are_plain_words_and_replayed(gar):

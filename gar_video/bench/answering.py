@@ -166,7 +166,10 @@ class Answerer:
             cache = self._decoder.prefill(model.embed(inputs))
         # The frames have done their work; only the slots are needed to word questions.
         frames = sight.prompt.frames[:, :1, :1]
-        return _Encoded(RegionPrompt(frames, sight.prompt.slots, sight.prompt.is_image), cache)
+        slim = RegionPrompt(
+            frames, sight.prompt.slots, sight.prompt.is_image, sight.prompt.described
+        )
+        return _Encoded(slim, cache)
 
     def _answers(self, cases: Sequence[Case], sight: Sight, encoded: _Encoded) -> list[Row]:
         suffixes = [

@@ -112,7 +112,8 @@ def see(
                 slots.append(RegionSlot(object_id, number, rles))
             else:
                 hidden.append(object_id)
-        prompt = RegionPrompt(video.frames(frames), tuple(slots), video.is_image)
+        described = first.kind == "describe" and len(slots) == 1 and not first.question
+        prompt = RegionPrompt(video.frames(frames), tuple(slots), video.is_image, described)
         times = tuple(round(float(video.times_s[frame]), 6) for frame in frames)
     return Sight(prompt, tuple(frames), times, numbers, tuple(hidden))
 

@@ -88,6 +88,7 @@ def build_config(vocabulary: dict[str, int], sizes: NanoSizes | None = None) -> 
             "video_token_id": vocabulary["<|video|>"],
         },
         prompt_numbers=sizes.prompts,
+        single_object_questions="inline",
         crop_tokens_ids=[
             vocabulary[f"<|reserved_special_token_{2 + n}|>"] for n in range(sizes.prompts)
         ],

@@ -96,7 +96,8 @@ class RowMaker:
         named += list(example.absent.items())
         here = (RLE(size=[1, 1], counts="1"),)
         slots = tuple(RegionSlot(object_id, number, here) for object_id, number in named)
-        return RegionPrompt(np.zeros((1, 1, 1, 3), np.uint8), slots, example.prompt.is_image)
+        frame = np.zeros((1, 1, 1, 3), np.uint8)
+        return RegionPrompt(frame, slots, example.prompt.is_image, example.prompt.described)
 
     def thread(self, thread: Thread, wording: RegionPrompt) -> ThreadTokens:
         """Write a thread's tokens as answering and chatting read and write them."""

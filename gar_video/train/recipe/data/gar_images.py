@@ -127,7 +127,8 @@ class GarImages:
         most = min(MOST_REGIONS, self._maker.processor.num_prompts, len(rles))
         order = [int(n) for n in rng.permutation(len(rles))[:most]]
         names = [int(n) for n in rng.permutation(self._maker.processor.num_prompts)]
-        prompt = _prompt(frames, {names[n]: rles[place] for n, place in enumerate(order)})
+        pointed = {names[n]: rles[place] for n, place in enumerate(order)}
+        prompt = _prompt(frames, pointed, described=len(order) == 1)
         turns = []
         for n, place in enumerate(order):
             words = WORDINGS[int(rng.integers(len(WORDINGS)))]
@@ -145,10 +146,12 @@ class GarImages:
         return Example(prompt, (Thread(tuple(turns)),), absent)
 
 
-def _prompt(frames: npt.NDArray[np.uint8], rles: Mapping[int, Any]) -> RegionPrompt:
+def _prompt(
+    frames: npt.NDArray[np.uint8], rles: Mapping[int, Any], described: bool = False
+) -> RegionPrompt:
     """Make a photograph's prompt; an object's id is its prompt's number."""
     slots = tuple(RegionSlot(number, number, (rle,)) for number, rle in rles.items())
-    return RegionPrompt(frames, slots, is_image=True)
+    return RegionPrompt(frames, slots, True, described)
 
 
 def _as_ids(text: str) -> str:

@@ -67,9 +67,9 @@ class Rendered:
             pointed = [int(k) for k in rng.permutation(able)[:wanted]]
             threads = self._threads(rng, truth, pointed, len(indices))
             if threads:
-                chosen = _one_manner(rng, threads, photo)
+                chosen = _one_manner(rng, threads)
                 numbers = slot_numbers(wanted, describe_photo=photo and chosen[0].describes)
-                prompt = _prompt(clip, visible, pointed, numbers, photo)
+                prompt = _prompt(clip, visible, pointed, numbers, photo, chosen[0].describes)
                 return Example(prompt, chosen)
         raise SampleError("shows nothing that can be asked about")
 
@@ -135,10 +135,10 @@ class Rendered:
         return [*letters[:count], *open_ones[: most - count]]
 
 
-def _one_manner(rng: np.random.Generator, threads: list[Thread], photo: bool) -> tuple[Thread, ...]:
-    """In a photograph a described region has another number than one that is asked about."""
+def _one_manner(rng: np.random.Generator, threads: list[Thread]) -> tuple[Thread, ...]:
+    """Descriptions introduce their object in other words than questions do."""
     described = [thread for thread in threads if thread.describes]
-    if not photo or not described:
+    if not described:
         return tuple(threads)
     others = [thread for thread in threads if not thread.describes]
     return tuple(described if not others or rng.random() < 0.3 else others)
@@ -152,7 +152,12 @@ def _visible(clip: Clip, count: int) -> np.ndarray:
 
 
 def _prompt(
-    clip: Clip, visible: np.ndarray, pointed: list[int], numbers: tuple[int, ...], photo: bool
+    clip: Clip,
+    visible: np.ndarray,
+    pointed: list[int],
+    numbers: tuple[int, ...],
+    photo: bool,
+    described: bool,
 ) -> RegionPrompt:
     slots = []
     for k, number in zip(pointed, numbers, strict=True):
@@ -161,4 +166,4 @@ def _prompt(
             for t in range(len(clip.labels))
         )
         slots.append(RegionSlot(clip.scene.objects[k].object_id, number, regions))
-    return RegionPrompt(clip.frames, tuple(slots), is_image=photo)
+    return RegionPrompt(clip.frames, tuple(slots), photo, described)
