@@ -246,7 +246,11 @@ class PromptWords:
         return len(writer.ids)
 
     def write_preamble(
-        self, writer: TokenWriter, slots: Sequence[RegionSlot], is_image: bool, described: bool
+        self,
+        writer: TokenWriter,
+        slots: Sequence[RegionSlot],
+        is_image: bool,
+        described: bool = False,
     ) -> list[range]:
         """Introduce the objects in the words of GAR's training data; return the replayed places."""
         spans = []
