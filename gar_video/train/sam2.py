@@ -70,8 +70,8 @@ class Stage:
 NANO_STAGES = (
     Stage(250, num_frames=1, clips=16, image_size=128, lr=1e-3, lr_end=1e-3, encoder_only=True),
     Stage(500, num_frames=1, clips=12, image_size=128, lr=1e-3, lr_end=8e-4),
-    Stage(600, num_frames=3, clips=5, image_size=128, lr=8e-4, lr_end=5e-4),
-    Stage(500, num_frames=6, clips=3, image_size=128, lr=5e-4, lr_end=3e-5),
+    Stage(350, num_frames=3, clips=5, image_size=128, lr=8e-4, lr_end=5e-4),
+    Stage(250, num_frames=6, clips=3, image_size=128, lr=6e-4, lr_end=5e-5),
 )
 
 
@@ -337,7 +337,7 @@ class Sam2Training:
         *,
         stages: Sequence[Stage] = NANO_STAGES,
         seed: int = 1,
-        average: float = 0.998,
+        average: float = 0.985,
     ) -> None:
         self.out = Path(out)
         self.source = source
