@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from gar_video.synth.appearance import Background, Rgb, lab, to_rgb
+from gar_video.synth.appearance import Background, Rgb, lab, sample_rgb, to_rgb
 from gar_video.synth.raster import contours
 from gar_video.synth.render import render_labels
 from gar_video.synth.scene import Scene, sample_scene
@@ -46,6 +46,7 @@ def draw_scene(
     """
     aspect = float(_ASPECTS[int(rng.integers(len(_ASPECTS)))])
     scene = sample_scene(rng, level, num_objects, aspect=aspect)
+    scene = alike(rng, scene)
     plain = bool(rng.random() < 0.25)
     if plain:
         rgbs = [thing.rgb for thing in scene.objects]
@@ -54,6 +55,23 @@ def draw_scene(
             things = tuple(replace(thing, outline_rgb=None) for thing in scene.objects)
             scene = replace(scene, objects=things)
     return scene, plain
+
+
+def alike(rng: np.random.Generator, scene: Scene) -> Scene:
+    """Give two things the same colour or shape now and then; by chance that is rare."""
+    things = list(scene.objects)
+    if len(things) < 2:
+        return scene
+    one, other = (int(k) for k in rng.permutation(len(things))[:2])
+    # Where one hides the other they must differ, and the larger must cover the smaller.
+    if {things[one].plan, things[other].plan} & {"hide", "cross", "partner"}:
+        return scene
+    if rng.random() < 0.45 and things[one].recolor is None and things[other].recolor is None:
+        color = things[one].color
+        things[other] = replace(things[other], color=color, rgb=sample_rgb(rng, color))
+    if rng.random() < 0.45:
+        things[other] = replace(things[other], shape=things[one].shape)
+    return replace(scene, objects=tuple(things))
 
 
 def flat_ground(rng: np.random.Generator, scene: Scene, rgbs: list[Rgb]) -> Background:

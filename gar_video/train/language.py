@@ -208,7 +208,7 @@ def train_stage(
         heads.load_state_dict(state["heads"])
         optimiser.load_state_dict(state["optimiser"])
         spent, step = state["spent"], state["step"]
-    average = Average(model)
+    average = Average(model, keep=0.99)
     if path.is_file() and "average" in state:
         average.weights, average.steps = state["average"], step
     curve = Curve(folder / f"{stage.name}.jsonl")

@@ -34,10 +34,10 @@ STAGES = (
         full=0.05, tokens=4000, ask=False, region_weight=1.0, hold=0.5, floor=0.2,
     ),
     Stage(
-        "answers", 4500,
-        frames={0: 0.02, 1: 0.06, 2: 0.08, 4: 0.2, 6: 0.52, 8: 0.12},
-        objects={1: 0.4, 2: 0.36, 3: 0.24},
-        full=0.04, tokens=5000, region_weight=0.5, hold=0.45, floor=0.03,
+        "answers", 5400,
+        frames={0: 0.04, 1: 0.12, 2: 0.1, 4: 0.2, 6: 0.46, 8: 0.08},
+        objects={1: 0.34, 2: 0.42, 3: 0.24},
+        full=0.03, tokens=5000, region_weight=0.5, hold=0.4, floor=0.03,
     ),
 )  # fmt: skip
 

@@ -83,7 +83,7 @@ def prompt_tokens(
         RegionSlot(0, number, tuple(SOME_MASK if seen else None for seen in row))
         for number, row in zip(numbers, visible, strict=True)
     ]
-    spans = processor.write_preamble(writer, slots, is_image) if slots else []
+    spans = processor.write_preamble(writer, slots, is_image, is_image) if slots else []
     places = [(k, t) for k, row in enumerate(visible) for t, seen in enumerate(row) if seen]
     regions = [(k, t, span.start) for (k, t), span in zip(places, spans, strict=True)]
     return PromptTokens(writer.ids, image.start, tiles, regions)

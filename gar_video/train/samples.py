@@ -93,7 +93,7 @@ def draw_sample(
         able = np.flatnonzero(visible.any(1))
         if len(able) >= least:
             break
-    objects = tuple(int(k) for k in rng.permutation(able)[: plan.num_objects])
+    objects = _pointed_at(rng, scene, able, plan.num_objects)
     coarse = rng.random() < 0.25
     unions = np.zeros(clip.labels.shape, bool)
     boxes: list[tuple[float, ...]] = []
@@ -108,6 +108,23 @@ def draw_sample(
     return Sample(
         truth, objects, indices, clip.frames, unions, boxes, seen, prompt, is_image=plan.is_image
     )
+
+
+#: Plans of things that most questions are about; others only move, or stand.
+_EVENTFUL = ("enter", "leave", "hide", "cross", "meet", "part", "stop", "follow")
+
+
+def _pointed_at(
+    rng: np.random.Generator, scene: Scene, able: npt.NDArray[np.int64], count: int
+) -> tuple[int, ...]:
+    """Choose the prompted objects, in order: what happens to something comes more often."""
+    plans = [scene.objects[int(k)].plan for k in able]
+    chances = np.array([3.0 if plan in _EVENTFUL else 1.0 for plan in plans])
+    if count > 1:
+        # Two that do something to each other.
+        chances = np.array([4.0 if p in (*_EVENTFUL, "partner") else 1.0 for p in plans])
+    chosen = rng.choice(able, size=count, replace=False, p=chances / chances.sum())
+    return tuple(int(k) for k in rng.permutation(chosen))
 
 
 def pack(samples: Sequence[Sample]) -> PackedBatch:
