@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
-from gar_video.errors import CheckpointError, GARVideoError
+from gar_video.errors import GARVideoError
 from gar_video.files import write_text
 from gar_video.visual_prompts import Box, Points
 
@@ -171,12 +171,13 @@ def run_demo(
         GARVideoError: If a checkpoint cannot be loaded or a file cannot be written.
     """
     from gar_video.pipeline import GARVideo
+    from gar_video.trackers import Sam2Tracker
     from gar_video.visuals import write_annotated_video, write_contact_sheet
 
     began = time.monotonic()
     # Before anything is written, so that a wrong name costs nothing.
     gar = GARVideo.from_pretrained(model, device=device, dtype=dtype)
-    tracker = _load_tracker(sam2, device, dtype)
+    tracker = Sam2Tracker.from_pretrained(sam2, device=device, dtype=dtype)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -210,19 +211,7 @@ def run_demo(
     return Shown(everything, tuple(right), files, seconds)
 
 
-def _load_tracker(sam2: str, device: str, dtype: str) -> Sam2Tracker | None:
-    """Return SAM 2; None if the package was built without nano."""
-    from gar_video.trackers import Sam2Tracker
-
-    try:
-        return Sam2Tracker.from_pretrained(sam2, device=device, dtype=dtype)
-    except CheckpointError:
-        if sam2 != "nano":
-            raise
-        return None
-
-
-def _follow(stage: Stage, tracker: Sam2Tracker | None, say: Say) -> Tracks:
+def _follow(stage: Stage, tracker: Sam2Tracker, say: Say) -> Tracks:
     """Track from one click and one box, and say how well."""
     (x, y), *_ = stage.click.xy
     sides = ",".join(f"{side:.0f}" for side in stage.box.xyxy)
@@ -231,9 +220,6 @@ def _follow(stage: Stage, tracker: Sam2Tracker | None, say: Say) -> Tracks:
         f"{stage.click.frame}, <{stage.box.object_id}> by the box {sides} on frame "
         f"{stage.box.frame}."
     )
-    if tracker is None:
-        say("No trained SAM 2 comes with this version: the true masks are used.\n")
-        return stage.tracks
     tracks = tracker.track(stage.video, [stage.click, stage.box])
     found = ", ".join(
         f"<{object_id}> in {len(tracks[object_id])} of {len(stage.video)} frames "
