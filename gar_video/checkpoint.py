@@ -300,7 +300,10 @@ def save_checkpoint(
         tokenizer.save_pretrained(temporary)
         settings = json.dumps(image_settings, indent=1)
         (temporary / "preprocessor_config.json").write_text(settings + "\n", encoding="utf-8")
+        # Temporary folders and weight files are made for their owner's eyes alone.
         temporary.chmod(0o755)
+        for path in temporary.iterdir():
+            path.chmod(0o644)
         if target.exists():
             shutil.rmtree(target)
         temporary.replace(target)

@@ -169,6 +169,11 @@ def test_convention_and_scoring_are_written_and_read(gar, tmp_path, parity_dir):
     assert (again.tile_size, again.grid_size, again.tokens_per_tile) == (448, 16, 256)
 
 
+def test_saved_files_are_for_everybody_to_read(gar, tmp_path):
+    folder = gar.save_pretrained(tmp_path / "again")
+    assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o644}
+
+
 def test_saving_over_other_files_is_refused(gar, tmp_path):
     (tmp_path / "letters.txt").write_text("dear")
     with pytest.raises(CheckpointError, match="holds other files"):
