@@ -63,12 +63,7 @@ def frame_window(video: Video, time: tuple[float, float] | None) -> range:
         raise PromptError(
             f"time starts at {start:g} s but the video ends at {video.duration_s:.2f} s"
         )
-    window = video.window(start, end)
-    if len(window) == 0:
-        # Shorter than a frame: the one shown then.
-        index = video.index_at(start)
-        window = range(index, index + 1)
-    return window
+    return video.window(start, end)  # shorter than a frame: the one shown then
 
 
 def uniform(window: range, count: int) -> list[int]:
