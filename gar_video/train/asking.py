@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from itertools import permutations
 
@@ -45,6 +46,18 @@ SHORT: dict[str, tuple[str, ...]] = {
     "in common": ("What do they have in common?",),
 }  # fmt: skip
 
+#: How much more than evenly a kind is asked; what is learned early less, what decides much more.
+_NEED = {
+    "color": 0.6, "shape": 0.6, "size": 0.5, "look": 0.6, "direction": 0.7, "next move": 0.8,
+    "enter side": 0.6, "leave side": 0.6, "which color": 0.7, "which shape": 0.7,
+    "which moves": 0.8, "first then": 0.8, "in common": 2.5, "where start": 1.5, "where end": 2.2,
+    "meet": 2.0, "seen when": 1.3, "why unseen": 1.8, "why stop": 1.2, "will leave": 2.0,
+    "place start": 1.2, "place end": 1.2, "same way": 1.4, "moving start": 1.2, "moving end": 1.2,
+}  # fmt: skip
+
+#: Kind, slots it names, what is asked for, key of the answer.
+Case = tuple[Kind, tuple[int, ...], str, str]
+
 
 class RenderedAsker:
     """Fills samples with questions about them.
@@ -54,13 +67,16 @@ class RenderedAsker:
         per_clip: Questions on a clip, at most.
         letters: Share of choices that are put with lettered options.
         split: ``"train"`` or ``"heldout"`` wordings.
-        balance: How strongly rare answers are preferred, 0 to 1.
+
+    Attributes:
+        asked: Kind -> how often it has been asked. Scenes offer some kinds fifty times as often as
+            others; what has been asked seldom is preferred.
     """
 
     def __init__(
         self,
         processor: GARProcessor,
-        per_clip: int = 32,
+        per_clip: int = 12,
         letters: float = 0.0,
         split: str = "train",
     ) -> None:
@@ -68,35 +84,52 @@ class RenderedAsker:
         self.per_clip = per_clip
         self.letters = letters
         self.split = split
+        self.asked: Counter[str] = Counter()
         self._known: dict[tuple[str, int, bool], list[int]] = {}
 
     def __call__(self, rng: np.random.Generator, sample: Sample) -> None:
         """Ask questions about a sample."""
-        found = self._cases(rng, sample)
-        order = rng.permutation(len(found))
-        limit = self.per_clip - len(sample.objects)
-        for index in order[:limit]:
-            kind, places, x, key = found[int(index)]
-            sample.questions.append(self._put(rng, sample, kind, places, x, key))
-        for slot in range(len(sample.objects)):
-            if rng.random() < 0.5 / len(sample.objects):
+        count = len(sample.objects)
+        for kind, slots, x, key in self._chosen(rng, self._cases(rng, sample), count):
+            sample.questions.append(self._put(rng, sample, kind, slots, x, key))
+        for slot in range(count):
+            if rng.random() < 0.5 / count:
                 self._describe(rng, sample, slot)
 
-    def _cases(
-        self, rng: np.random.Generator, sample: Sample
-    ) -> list[tuple[Kind, tuple[int, ...], str, str]]:
-        """Return what can be asked: kind, slots, what is asked for, the answer's key."""
+    def worth(self, sample: Sample) -> float:
+        """Return how much a sample's questions are wanted, after all that has been asked."""
+        return sum(self._wanted(kind) for kind in {question.kind for question in sample.questions})
+
+    def note(self, sample: Sample) -> None:
+        """Count a sample's questions as asked."""
+        self.asked.update(question.kind for question in sample.questions)
+
+    def _wanted(self, kind: str) -> float:
+        return _NEED.get(kind, 1.0) / (50 + self.asked[kind])
+
+    def _chosen(self, rng: np.random.Generator, found: list[Case], count: int) -> list[Case]:
+        """Draw cases, the wanted more often; twice the same one is put in other words."""
+        if not found:
+            return []
+        kinds = Counter(kind.name for kind, _, _, _ in found)
+        # A question about all prompted things is what users' questions mostly are.
+        weight = [
+            self._wanted(kind.name) / kinds[kind.name] * (3 if kind.things >= min(count, 3) else 1)
+            for kind, _, _, _ in found
+        ]
+        share = np.asarray(weight) / sum(weight)
+        limit = min(2 * len(found), self.per_clip)
+        return [found[int(i)] for i in rng.choice(len(found), limit, p=share)]
+
+    def _cases(self, rng: np.random.Generator, sample: Sample) -> list[Case]:
+        """Return what can be asked."""
         truth, count = sample.truth, len(sample.objects)
-        level, found = sample.scene.level, []
+        level, found = sample.scene.level, list[Case]()
         frames = len(sample.frame_indices)
         for name, kind in KINDS.items():
             if kind.full_only and level != "full":
                 continue
             if frames == 1 and name not in _OF_ONE_FRAME:
-                continue
-            # Alone, one thing is asked about often enough.
-            whole = kind.things >= min(count, 3)
-            if not whole and rng.random() < 0.55:
                 continue
             if frames == 2 and name not in _OF_TWO_FRAMES:
                 continue
@@ -112,9 +145,7 @@ class RenderedAsker:
                     continue
                 # What is frequent must not become the answer when in doubt.
                 if rng.random() < weights.get(kind.group(key), 1.0):
-                    found += [(kind, slots, x, key)] * (
-                        3 if whole and name in _OFTEN else 1 + whole
-                    )
+                    found.append((kind, slots, x, key))
         return found
 
     def _put(
@@ -187,14 +218,6 @@ class RenderedAsker:
         return self._known[key]
 
 
-#: Kinds that are hard to learn or asked often by people.
-_OFTEN = (
-    "first then", "meet", "distance", "where start", "where end", "why stop", "seen when",
-    "why unseen", "same way", "in common", "which moves", "will leave", "place start", "place end",
-    "enter side", "leave side", "largest", "which color", "which shape",
-)  # fmt: skip
-
-
 def _slots(rng: np.random.Generator, count: int, things: int) -> list[tuple[int, ...]]:
     """Return which slots to ask about together.
 
@@ -205,8 +228,8 @@ def _slots(rng: np.random.Generator, count: int, things: int) -> list[tuple[int,
     if things == 1:
         return [(s,) for s in range(count)]
     if things == 2:
-        pairs = list(permutations(range(count), 2))
-        return [p for p in pairs if p[0] < p[1] or rng.random() < 0.25]
+        pairs = [p for p in permutations(range(count), 2) if p[0] < p[1] or rng.random() < 0.25]
+        return [pairs[int(i)] for i in rng.permutation(len(pairs))[:8]]
     if count == 3:
         return [(0, 1, 2)] if rng.random() < 0.8 else [tuple(int(v) for v in rng.permutation(3))]
     return [tuple(int(v) for v in rng.permutation(count)[:3])]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,6 +13,7 @@ import torch
 
 from gar_video.model import GARModel
 from gar_video.processor import GARProcessor
+from gar_video.train.asking import RenderedAsker
 from gar_video.train.background import in_background
 from gar_video.train.optim import Average, Both, schedule
 from gar_video.train.packing import (
@@ -27,9 +28,6 @@ from gar_video.train.packing import (
 from gar_video.train.region_heads import RegionHeads, RegionTruth, region_truth
 from gar_video.train.samples import Plan, Sample, draw_sample, pack
 from gar_video.train.vision import VISION_PARTS, split_parameters
-
-#: Fills a sample's questions.
-Asker = Callable[[np.random.Generator, Sample], None]
 
 
 @dataclass(frozen=True)
@@ -115,7 +113,7 @@ class Step:
 
 
 def draw_steps(
-    seed: tuple[int, ...], processor: GARProcessor, stage: Stage, asker: Asker | None
+    seed: tuple[int, ...], processor: GARProcessor, stage: Stage, asker: RenderedAsker | None
 ) -> Iterator[Step]:
     """Yield steps for ever.
 
@@ -131,11 +129,9 @@ def draw_steps(
         samples: list[Sample] = []
         tokens = 0
         while tokens < stage.tokens:
-            sample = draw_sample(rng, processor, plan)
-            if asker is not None:
-                asker(rng, sample)
-                if not sample.questions:
-                    continue
+            sample = _draw(rng, processor, plan, asker)
+            if asker is not None and not sample.questions:
+                continue
             tokens += len(sample.prompt.ids)
             tokens += sum(len(q.ids) + len(q.answer) for q in sample.questions)
             samples.append(sample)
@@ -143,6 +139,21 @@ def draw_steps(
         layout = lay_out(batch, processor.config.tokens_per_tile)
         kinds = [question.kind for sample in samples for question in sample.questions]
         yield Step(batch, layout, region_truth(samples), kinds, len(samples))
+
+
+def _draw(
+    rng: np.random.Generator, processor: GARProcessor, plan: Plan, asker: RenderedAsker | None
+) -> Sample:
+    """Draw a sample; of longer clips the better of two, as much happens in few."""
+    if asker is None:
+        return draw_sample(rng, processor, plan)
+    drawn = []
+    for _ in range(2 if plan.num_frames >= 4 else 1):
+        drawn.append(draw_sample(rng, processor, plan))
+        asker(rng, drawn[-1])
+    best = max(drawn, key=asker.worth)
+    asker.note(best)
+    return best
 
 
 @dataclass
@@ -181,7 +192,7 @@ class Learner:
 def train_stage(
     learner: Learner,
     stage: Stage,
-    asker: Asker | None,
+    asker: RenderedAsker | None,
     *,
     seed: int,
     folder: Path,
