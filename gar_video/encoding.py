@@ -81,9 +81,9 @@ class Look:
         end = min(end, self.video.duration_s)
         return f"{names} {verb} not visible between {start:.2f} s and {end:.2f} s."
 
-    def prompt(self) -> RegionPrompt:
-        """Decode the frames and return the prompt."""
-        frames = self.video.frames(self.frames)
+    def prompt(self, pictures: np.ndarray | None = None) -> RegionPrompt:
+        """Return the prompt, its frames decoded unless they are given."""
+        frames = self.video.frames(self.frames) if pictures is None else pictures
         return RegionPrompt(frames, self.slots, self.video.is_image, self.described)
 
 
@@ -110,6 +110,8 @@ def look(
     time: tuple[float, float] | None,
     text_tokens: int,
     describe: bool = False,
+    numbers: Sequence[int] | None = None,
+    candidates: Sequence[int] | None = None,
 ) -> Look:
     """Choose what to look at under the context budget.
 
@@ -122,6 +124,9 @@ def look(
         time: Window in seconds.
         text_tokens: Tokens to keep free for question and answer.
         describe: Whether the only object is to be described, rather than asked about.
+        numbers: N of each object's ``<PromptN>``; from 0 on, as GAR was trained, if None.
+        candidates: The only frames that may be chosen, rising; with these, no ``time`` and no
+            listed ``frames``.
 
     Raises:
         PromptError: If the window is empty or nothing fits the budget.
@@ -130,7 +135,7 @@ def look(
     seen = np.zeros((0, len(video)), dtype=bool)
     if tracks is not None:
         seen = tracks.visibility(object_ids=list(objects))  # [objects, frames]
-    numbers = slot_numbers(
+    numbers = numbers or slot_numbers(
         len(objects), describe_photo=describe and video.is_image and processor.num_prompts > 1
     )
     budget = TokenBudget(
@@ -143,6 +148,13 @@ def look(
     if video.is_image:
         chosen = [0]
         _check_picture_fits(video, int(seen.sum()), processor, budget)
+    elif candidates is not None:
+        # They are numbered anew: frames between them are not to be chosen.
+        places = choose_frames(
+            range(len(candidates)), seen[:, list(candidates)], frames, budget,
+            num_frames=len(candidates),
+        )  # fmt: skip
+        chosen = [candidates[place] for place in places]
     else:
         chosen = choose_frames(window, seen, frames, budget, num_frames=len(video))
     slots, hidden = [], []
@@ -169,6 +181,29 @@ def _check_picture_fits(
             f"the picture with {num_regions} regions costs {cost} tokens but {budget.available} "
             f"of {budget.context} are left beside the text; ask about fewer objects"
         )
+
+
+@torch.inference_mode()
+def encode(decoder: Decoder, processor: GARProcessor, prompt: RegionPrompt) -> Encoded:
+    """Run the model on a prompt.
+
+    Args:
+        decoder: Runs the language model.
+        processor: The checkpoint's processor.
+        prompt: Frames and slots.
+
+    Raises:
+        DeviceError: If memory runs out.
+    """
+    model = decoder.model
+    with memory_guard(f"encoding {len(prompt.frames)} frames with {len(prompt.slots)} objects"):
+        inputs = processor(prompt).to(
+            model.get_input_embeddings().weight.device, model.floating_dtype
+        )
+        cache = decoder.prefill(model.embed(inputs))
+    # The frames have done their work; only the slots are needed to word questions.
+    slim = RegionPrompt(prompt.frames[:, :1, :1], prompt.slots, prompt.is_image, prompt.described)
+    return Encoded(slim, cache)
 
 
 class PrefixStore:
@@ -205,21 +240,9 @@ class PrefixStore:
                 self._kept.popitem(last=False)
         return encoded
 
-    @torch.inference_mode()
     def encode(self, view: Look) -> Encoded:
         """Run the model on a prompt."""
-        model = self._decoder.model
-        prompt = view.prompt()
-        with memory_guard(f"encoding {len(view.frames)} frames with {len(view.slots)} objects"):
-            inputs = self._processor(prompt).to(
-                model.get_input_embeddings().weight.device, model.floating_dtype
-            )
-            cache = self._decoder.prefill(model.embed(inputs))
-        # The frames have done their work; only the slots are needed to word questions.
-        slim = RegionPrompt(
-            prompt.frames[:, :1, :1], prompt.slots, prompt.is_image, prompt.described
-        )
-        return Encoded(slim, cache)
+        return encode(self._decoder, self._processor, view.prompt())
 
     def clear(self) -> None:
         """Forget all prompts."""

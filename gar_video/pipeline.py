@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ import torch
 from gar_video.answer import Answer, Choice
 from gar_video.chat import Chat, stream_text
 from gar_video.checkpoint import load_checkpoint, save_checkpoint
-from gar_video.choosing import score_options
+from gar_video.choosing import as_choice, score_options
 from gar_video.devices import memory_guard
 from gar_video.encoding import Look, PrefixStore, look
 from gar_video.errors import PromptError
@@ -30,9 +30,14 @@ from gar_video.prompt import (
 from gar_video.tracks import Tracks
 from gar_video.video import Video
 
+if TYPE_CHECKING:
+    from gar_video.timeline import Timeline
+    from gar_video.timeline_making import SummaryBy
+
 VideoLike: TypeAlias = "Video | str | os.PathLike[str] | np.ndarray"
 Frames: TypeAlias = "int | Sequence[int] | None"
 Window: TypeAlias = "tuple[float, float] | None"
+Scoring: TypeAlias = Literal["letter", "text"]
 
 # Kept free for a question, so that questions of usual length look at the same frames and share
 # one encoding of them.
@@ -235,18 +240,35 @@ class GARVideo:
         question: str,
         options: Sequence[str],
         *,
-        by: Literal["letter", "text"] | None = None,
+        by: Scoring | None = None,
         frames: Frames = None,
         time: Window = None,
         more_objects: bool = False,
     ) -> Choice:
-        """Choose between options, in one forward pass on the encoded clip.
+        """Choose between options, in one forward pass; arguments as for ``choose_many``."""
+        return self.choose_many(
+            video, tracks, [(question, options)], by=by, frames=frames, time=time,
+            more_objects=more_objects,
+        )[0]  # fmt: skip
+
+    def choose_many(
+        self,
+        video: VideoLike,
+        tracks: Tracks | None,
+        questions: Sequence[tuple[str, Sequence[str]]],
+        *,
+        by: Scoring | None = None,
+        frames: Frames = None,
+        time: Window = None,
+        more_objects: bool = False,
+    ) -> list[Choice]:
+        """Choose between options; questions about the same objects share one encoding of the clip.
 
         Args:
             video: The video, or what ``Video`` opens.
             tracks: Where its objects are; None to ask about the pictures alone.
-            question: Objects are ``<ID>`` in it and in the options.
-            options: Two to 26 different texts.
+            questions: Each with its options, two to 26 different texts; objects are ``<ID>`` in
+                both.
             by: ``"letter"`` lists the options and compares the letters' probabilities, as GAR was
                 trained to; ``"text"`` compares the likelihoods of the options' words as answers to
                 the open question. The checkpoint's default if None.
@@ -255,7 +277,7 @@ class GARVideo:
             more_objects: Allow more objects than the checkpoint has prompts.
 
         Returns:
-            The choice, with one probability per option.
+            One choice per question, in order, with one probability per option.
 
         Raises:
             PromptError: As ``ask_many``, or if the options are not different texts.
@@ -264,26 +286,30 @@ class GARVideo:
         scoring = self.model.config.choice_scoring if by is None else by
         if scoring not in ("letter", "text"):
             raise PromptError(f"by is {by!r}; expected 'letter' or 'text'")
-        listed = parse_question(multiple_choice(question, options))
-        objects = meant_objects(listed, tracks, self.processor.num_prompts, more_objects)
-        settings = GenerationSettings(max_new_tokens=1)
-        view = self._look(video, tracks, objects, listed, settings, frames, time)
-        chosen = tuple(str(option) for option in options)
-        if view.hidden:
-            return Choice(
-                **self._evidence(view, question), options=chosen, index=None, probabilities=(),
-                by=scoring, text=view.why_hidden(),
-            )  # fmt: skip
-        with memory_guard("choosing between options"):
-            scores = score_options(
-                self._decoder, self.processor, self._prefixes.get(view), question, chosen, scoring
-            )
-        shares = scores.double().softmax(0)
-        index = int(shares.argmax())
-        return Choice(
-            **self._evidence(view, question), options=chosen, index=index,
-            probabilities=tuple(shares.tolist()), by=scoring, text=chosen[index],
-        )  # fmt: skip
+        if any(isinstance(one, str) or len(one) != 2 for one in questions):
+            raise PromptError("expected questions with their options, (question, options) each")
+        listed = [parse_question(multiple_choice(*question)) for question in questions]
+        groups: dict[tuple[int, ...], list[int]] = {}
+        for at, parts in enumerate(listed):
+            objects = meant_objects(parts, tracks, self.processor.num_prompts, more_objects)
+            groups.setdefault(objects, []).append(at)
+        choices: dict[int, Choice] = {}
+        for objects, places in groups.items():
+            longest = max((listed[at] for at in places), key=self._length)
+            settings = GenerationSettings(max_new_tokens=1)
+            view = self._look(video, tracks, objects, longest, settings, frames, time)
+            asked = [questions[at] for at in places]
+            scores: Sequence[torch.Tensor | None] = [None] * len(places)
+            if not view.hidden:
+                with memory_guard(f"choosing between options of {len(places)} questions"):
+                    scores = score_options(
+                        self._decoder, self.processor, self._prefixes.get(view), asked, scoring,
+                        self.batch_size,
+                    )  # fmt: skip
+            for at, (question, options), score in zip(places, asked, scores, strict=True):
+                evidence = self._evidence(view, question)
+                choices[at] = as_choice(view, evidence, options, scoring, score)
+        return [choices[at] for at in range(len(listed))]
 
     def chat(
         self,
@@ -340,6 +366,57 @@ class GARVideo:
         objects = meant_objects(parts, tracks, self.processor.num_prompts, more_objects)
         view = self._look(video, tracks, objects, parts, settings, frames, time)
         return self._stream_on(view, question, parts, settings)
+
+    def timeline(
+        self,
+        video: VideoLike,
+        tracks: Tracks,
+        *,
+        every_s: float = 5.0,
+        objects: Sequence[int] | None = None,
+        question: str | None = None,
+        frames: int | None = None,
+        time: Window = None,
+        summary: SummaryBy = "auto",
+        progress: Callable[[int, int], None] | None = None,
+        cancel: Callable[[], bool] | None = None,
+        **generation: Any,
+    ) -> Timeline:
+        """Describe objects over time: window by window, then in short.
+
+        Memory does not grow with the video but by the words alone.
+
+        Args:
+            video: The video, or what ``Video`` opens.
+            tracks: Where its objects are.
+            every_s: Length of a window in seconds.
+            objects: Ids; all by default.
+            question: Asked of every object in every window in which it is seen, its ``<ID>``
+                standing for each in turn (``"What does <1> do?"``); a description by default.
+            frames: How many frames to look at in a window; the checkpoint's default if None.
+            time: ``(start, end)`` in seconds of the part to go through.
+            summary: ``"model"`` asks the model to sum up its own notes; ``"notes"`` puts them one
+                after the other; ``"auto"`` asks those checkpoints that were trained to.
+            progress: Called with (windows done, windows in all).
+            cancel: Called before each description; True stops.
+            **generation: Fields of ``GenerationSettings``, such as ``max_new_tokens``.
+
+        Returns:
+            The timeline: words from the model, events from the tracks.
+
+        Raises:
+            PromptError: If a window is too short or empty, an id is unknown, the question mentions
+                several objects, or the video is a photograph.
+            TracksError: If the tracks do not fit the video.
+            Cancelled: If ``cancel`` asked for it.
+        """
+        from gar_video.timeline_making import make_timeline
+
+        return make_timeline(
+            self, _opened(video), tracks, every_s=every_s, objects=objects, question=question,
+            frames=frames, time=time, summary=summary, progress=progress, cancel=cancel,
+            settings=GenerationSettings(**generation),
+        )  # fmt: skip
 
     def forget(self) -> None:
         """Free the encoded clips that are kept for further questions."""

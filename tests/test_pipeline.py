@@ -366,3 +366,43 @@ def test_asking_to_describe_is_describing(gar, squares):
     (described,) = gar.describe(video, tracks, frames=2, max_new_tokens=6)
     asked = gar.ask(video, tracks, described.question, frames=2, max_new_tokens=6)
     assert asked == described
+
+
+@pytest.mark.parametrize("by", ["letter", "text"])
+def test_choosing_many_equals_choosing_alone(by, gar, squares, monkeypatch):
+    video, tracks = squares
+    questions = [
+        ("Does <1> meet <2>?", ["yes, <2> waits", "no", "it turns away from <1>"]),
+        ("What colour has <1>?", ["red", "blue"]),
+        ("Does <1> stand still while <2> leaves the place it came from?", ["yes", "no"]),
+        ("Is <3> there?", ["yes", "no"]),
+        ("Which came first, <1> or <2>?", ["<1>", "<2>", "neither of the two", "both"]),
+    ]
+    calls = []
+    encode = gar.model.encode_tiles
+    monkeypatch.setattr(gar.model, "encode_tiles", lambda *a: calls.append(1) or encode(*a))
+    together = gar.choose_many(video, tracks, questions, by=by, frames=[2, 5])
+    assert len(calls) == 2  # three questions about <1> and <2>, one about <1>; <3> is not seen
+    monkeypatch.undo()
+    for (question, options), choice in zip(questions, together, strict=True):
+        gar.forget()
+        alone = gar.choose(video, tracks, question, options, by=by, frames=[2, 5])
+        assert choice.probabilities == pytest.approx(alone.probabilities, abs=1e-5)
+        assert (choice.index, choice.text, choice.frames) == (alone.index, alone.text, alone.frames)
+    assert together[3].index is None
+
+
+@pytest.mark.parametrize(
+    ("questions", "match"),
+    [
+        ([("Is <1> red?", ["yes"])], "1 options given"),
+        ([("Is <1> red?", ["yes", "no"]), ("Is <9>?", ["a", "b"])], "no object <9>"),
+        ([("Is <1> red?", ["yes", "yes"])], "stands twice"),
+        ("Is <1> red?", "expected questions with their options"),
+        (["Is <1> red?"], "expected questions with their options"),
+        ([("Is <1> red?", "no")], "options must be a list"),
+    ],
+)
+def test_bad_choices(questions, match, gar, squares):
+    with pytest.raises(PromptError, match=match):
+        gar.choose_many(*squares, questions)
