@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 import torch
 
-torch.set_num_threads(min(2, os.cpu_count() or 1))
+# One thread where the machine is shared: two that wait for each other waste whole time slices.
+torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", min(2, os.cpu_count() or 1))))
 
 DATA = Path(__file__).parent / "data"
 
