@@ -14,12 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import cv2
 import numpy as np
 
 from gar_video.errors import GARVideoError
 from gar_video.files import write_text
-from gar_video.visual_prompts import Box, Points
 
 if TYPE_CHECKING:
     from gar_video.answer import Answer, Choice
@@ -29,6 +27,7 @@ if TYPE_CHECKING:
     from gar_video.trackers.sam2 import Sam2Tracker
     from gar_video.tracks import Track, Tracks
     from gar_video.video import Video
+    from gar_video.visual_prompts import Box, Points
 
 Say = Callable[[str], None]
 
@@ -68,6 +67,7 @@ def set_stage(seed: int, folder: Path) -> Stage:
         seed: Which clip.
         folder: Where ``clip.mp4``, its true tracks and its truth are written.
     """
+    from gar_video.synth.pointing import box_around, click_on
     from gar_video.synth.questions import sample_questions
     from gar_video.synth.truth import sample
     from gar_video.synth.write import clip_seed, write_clip
@@ -95,35 +95,11 @@ def set_stage(seed: int, folder: Path) -> Stage:
         video=video,
         truth=truth,
         tracks=tracks,
-        click=_click_on(first),
-        box=_box_around(second),
+        click=click_on(first),
+        box=box_around(second),
         questions=tuple(questions),
         choice=choices[0],
     )
-
-
-def _click_on(track: Track) -> Points:
-    """Click where an object is thickest, as a user would, on a frame that shows it well."""
-    frame = _early_clear_frame(track)
-    mask = track.mask(frame)
-    assert mask is not None
-    depth = cv2.distanceTransform(np.pad(mask, 1).astype(np.uint8), cv2.DIST_L2, 5)[1:-1, 1:-1]
-    y, x = np.unravel_index(int(depth.argmax()), depth.shape)
-    return Points(frame, [(float(x), float(y))], object_id=track.object_id)
-
-
-def _box_around(track: Track) -> Box:
-    frame = _early_clear_frame(track)
-    box = track.box_xyxy(frame)
-    assert box is not None
-    x1, y1, x2, y2 = (float(side) for side in box)
-    return Box(frame, (x1, y1, x2, y2), track.object_id)
-
-
-def _early_clear_frame(track: Track) -> int:
-    """Return the first frame that shows most of an object."""
-    clear = track.areas >= 0.8 * np.percentile(track.areas, 90)
-    return int(track.frames[int(clear.argmax())])
 
 
 @dataclass(frozen=True)

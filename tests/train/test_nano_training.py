@@ -1,0 +1,81 @@
+"""A few steps of nano GAR's own training, as ``python -m gar_video.train.nano`` takes them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from gar_video.processor import GARProcessor
+from gar_video.train.architecture import build_model
+from gar_video.train.asking import RenderedAsker
+from gar_video.train.language import Curve, Learner, Stage, draw_steps
+from gar_video.train.optim import Both
+from gar_video.train.region_heads import RegionHeads
+from gar_video.train.samples import Plan, draw_sample
+from gar_video.train.shipped import nano_processor
+from gar_video.train.vision import split_parameters
+
+_STAGE = Stage(
+    "answers", 1, frames={1: 0.5, 2: 0.5}, objects={1: 0.5, 2: 0.5}, full=0.0, tokens=700
+)
+
+
+@pytest.fixture(scope="module")
+def processor(tmp_path_factory: pytest.TempPathFactory) -> GARProcessor:
+    return nano_processor(tmp_path_factory.mktemp("tokenizer"))
+
+
+@pytest.mark.slow
+def test_training_lowers_the_loss(processor: GARProcessor) -> None:
+    torch.manual_seed(0)
+    model = build_model(processor.config)
+    width = model.get_input_embeddings().weight.shape[1]
+    learner = Learner(model, processor, RegionHeads(width))
+    matrices, others, slow = split_parameters(model, ("language_model.layers",))
+    optimiser = Both(matrices, [*others, *learner.heads.parameters()], 0.02, 2e-3, slow)
+    curve = Curve(Path("unused"))
+    losses = []
+    steps = draw_steps((3, 0), processor, _STAGE, RenderedAsker(processor))
+    for number, step in zip(range(30), steps, strict=False):
+        loss = learner.loss(step, _STAGE, curve)
+        loss.backward()
+        optimiser.step(min(1.0, (number + 1) / 5))
+        losses.append(float(loss.detach()))
+    first, last = np.mean(losses[:3]), np.mean(losses[-5:])
+    assert np.isfinite(losses).all()
+    # From ln(1000) a token; a third lower is what a few words' frequencies alone would not give.
+    assert last < 0.6 * first, (first, last)
+
+
+def test_rare_kinds_are_asked_as_often_as_their_scenes_allow(processor: GARProcessor) -> None:
+    rng = np.random.default_rng(5)
+    asker, offered = RenderedAsker(processor), Counter[str]()
+    for _ in range(40):
+        sample = draw_sample(rng, processor, Plan(4, 2))
+        offered.update(kind.name for kind, _, _, _ in asker._cases(rng, sample))
+        asker(rng, sample)
+        asker.note(sample)
+    asked = asker.asked
+    rare = [kind for kind, count in offered.items() if 5 <= count <= 25]
+    common = [kind for kind, count in offered.items() if count >= 60]
+    assert rare
+    assert common
+
+    def share(kinds: list[str]) -> float:
+        return sum(asked[kind] for kind in kinds) / sum(offered[kind] for kind in kinds)
+
+    assert share(rare) > 2 * share(common)
+
+
+def test_a_clip_that_offers_what_was_seldom_asked_is_worth_more(processor: GARProcessor) -> None:
+    rng = np.random.default_rng(6)
+    asker = RenderedAsker(processor)
+    sample = draw_sample(rng, processor, Plan(6, 2))
+    asker(rng, sample)
+    before = asker.worth(sample)
+    asker.note(sample)
+    assert 0 < asker.worth(sample) < before
