@@ -18,6 +18,8 @@ _HOME = {
     "GARConfig": "gar_video.config",
     "GARModel": "gar_video.model",
     "GARVideo": "gar_video.pipeline",
+    "LiveAnswer": "gar_video.live",
+    "LiveDescriber": "gar_video.live",
     "Track": "gar_video.tracks",
     "Tracks": "gar_video.tracks",
     "Video": "gar_video.video",
@@ -44,6 +46,8 @@ if TYPE_CHECKING:
     from gar_video.errors import TracksError as TracksError
     from gar_video.errors import VideoError as VideoError
     from gar_video.model import GARModel as GARModel
+    from gar_video.live import LiveAnswer as LiveAnswer
+    from gar_video.live import LiveDescriber as LiveDescriber
     from gar_video.pipeline import GARVideo as GARVideo
     from gar_video.tracks import Track as Track
     from gar_video.tracks import Tracks as Tracks
