@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -84,10 +83,9 @@ class Answer(_Evidence):
         return self.text
 
     def _repr_html_(self) -> str:
-        return (
-            f"<p><b>{html.escape(self.question)}</b><br>{html.escape(self.text)}<br>"
-            f"<small>{html.escape(self._seen())}</small></p>"
-        )
+        from gar_video.notebook import answer_html
+
+        return answer_html(self)
 
 
 @dataclass(frozen=True)
@@ -137,11 +135,6 @@ class Choice(_Evidence):
         return self.text
 
     def _repr_html_(self) -> str:
-        rows = "".join(
-            f"<tr><td>{html.escape(option)}</td><td>{share:.0%}</td></tr>"
-            for option, share in zip(self.options, self.probabilities, strict=False)
-        )
-        return (
-            f"<p><b>{html.escape(self.question)}</b><br>{html.escape(self.text)}</p>"
-            f"<table>{rows}</table><p><small>{html.escape(self._seen())}</small></p>"
-        )
+        from gar_video.notebook import choice_html
+
+        return choice_html(self)

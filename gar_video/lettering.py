@@ -21,6 +21,16 @@ RGB = tuple[int, int, int]
 PAPER: RGB = (250, 250, 248)
 INK: RGB = (28, 28, 30)
 FAINT: RGB = (120, 120, 124)
+# Apart from each other in hue and lightness, for most kinds of colour vision as well.
+_COLORS: tuple[RGB, ...] = (
+    (230, 60, 60), (40, 120, 240), (250, 190, 30), (30, 170, 90), (170, 70, 220),
+    (20, 190, 210), (245, 120, 30), (240, 110, 190), (130, 150, 30), (120, 85, 60),
+)  # fmt: skip
+
+
+def object_colors(object_ids: Sequence[int]) -> dict[int, RGB]:
+    """Return an RGB colour for each object, the same for the same list of ids."""
+    return {object_id: _COLORS[at % len(_COLORS)] for at, object_id in enumerate(object_ids)}
 
 
 @lru_cache(maxsize=256)

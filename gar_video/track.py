@@ -148,3 +148,8 @@ class Track:
             kind = "boxes" if self.boxes_only else "masks"
             seen = f"{len(self.frames)} {kind} in frames {self.frames[0]}-{self.frames[-1]}"
         return f"Track({self.object_id}{label}: {seen})"
+
+    def _repr_html_(self) -> str:
+        from gar_video.notebook import track_html
+
+        return track_html(self)

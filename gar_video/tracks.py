@@ -6,7 +6,6 @@ it is made; ``window`` and ``subset`` share its memory.
 
 from __future__ import annotations
 
-import html
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -459,19 +458,6 @@ class Tracks:
         return f"Tracks({width}x{height}, {self._num_frames} frames: {shown or 'none'}{more})"
 
     def _repr_html_(self) -> str:
-        rows = []
-        for track in list(self._tracks.values())[:100]:
-            span = f"{track.frames[0]}-{track.frames[-1]}" if len(track) else "never visible"
-            kind = "boxes" if track.boxes_only else "masks"
-            rows.append(
-                f"<tr><td>{track.object_id}</td><td>{html.escape(track.label or '')}</td>"
-                f"<td>{span}</td><td>{len(track)} of {track.num_frames}</td><td>{kind}</td></tr>"
-            )
-        if len(self) > 100:
-            rows.append(f"<tr><td colspan=5>and {len(self) - 100} more</td></tr>")
-        width, height = self._resolution_wh
-        return (
-            f"<table><caption>{len(self)} tracks, {width}x{height}, {self._num_frames} frames"
-            "</caption><tr><th>id</th><th>label</th><th>frames</th><th>visible in</th>"
-            f"<th>regions</th></tr>{''.join(rows)}</table>"
-        )
+        from gar_video.notebook import tracks_html
+
+        return tracks_html(self)

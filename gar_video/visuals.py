@@ -16,7 +16,18 @@ import numpy as np
 import numpy.typing as npt
 
 from gar_video.files import replacing
-from gar_video.lettering import FAINT, INK, PAPER, RGB, Entry, Picture, label, panel, wrap
+from gar_video.lettering import (
+    FAINT,
+    INK,
+    PAPER,
+    RGB,
+    Entry,
+    Picture,
+    label,
+    object_colors,
+    panel,
+    wrap,
+)
 
 if TYPE_CHECKING:
     import supervision as sv
@@ -24,17 +35,7 @@ if TYPE_CHECKING:
     from gar_video.tracks import Track, Tracks
     from gar_video.video import Video
 
-# Apart from each other in hue and lightness, for most kinds of colour vision as well.
-_COLORS: tuple[RGB, ...] = (
-    (230, 60, 60), (40, 120, 240), (250, 190, 30), (30, 170, 90), (170, 70, 220),
-    (20, 190, 210), (245, 120, 30), (240, 110, 190), (130, 150, 30), (120, 85, 60),
-)  # fmt: skip
 _TICKS_PER_S = 90_000
-
-
-def object_colors(object_ids: Sequence[int]) -> dict[int, RGB]:
-    """Return an RGB colour for each object, the same for the same list of ids."""
-    return {object_id: _COLORS[at % len(_COLORS)] for at, object_id in enumerate(object_ids)}
 
 
 def draw_objects(
