@@ -231,14 +231,17 @@ train(load(sys.argv[1]), progress=progress)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", ["full", "lora"])
+@pytest.mark.parametrize(
+    ("method", "optimizer"), [("full", "adamw"), ("lora", "adamw"), ("full", "muon")]
+)
 def test_killed_and_resumed_gives_the_same_weights_bit_for_bit(
-    tiny, squares_data, tmp_path, method
+    tiny, squares_data, tmp_path, method, optimizer
 ):
     import yaml
 
     mixed = [*squares_data, {"kind": "rendered", "frames": [2], "questions": 3, "weight": 0.5}]
     more = {"steps": 8, "save_every": 3, "method": method, "lora": {"dropout": 0.1}, "batch": 2}
+    more["optimizer"] = optimizer
     whole = train(config(tiny / "gar", tmp_path / "whole", mixed, **more))
     interrupted = config(tiny / "gar", tmp_path / "killed", mixed, **more)
     path = tmp_path / "config.yaml"

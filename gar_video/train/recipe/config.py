@@ -48,6 +48,7 @@ class DataSection:
     objects: tuple[int, ...] = _about("rendered: how many objects are pointed at", (1, 2, 3))
     photos: float = _about("rendered: share looked at as one photograph", 0.1)
     choices: float = _about("rendered: share of questions asked as multiple choices", 0.25)
+    kinds: tuple[str, ...] = _about("rendered: kinds of questions asked; all if empty", ())
     side: int = _about("rendered: pixels of a side; the checkpoint's tile if 0", 0)
     cache: int = _about("how many decoded samples are kept in memory", 0)
 
@@ -75,7 +76,11 @@ class TrainConfig:
     method: Literal["full", "lora"] = _about("train weights themselves, or adapters", "full")
     parts: tuple[str, ...] = _about("what is trained: " + ", ".join(PARTS) + ", or all", ("all",))
     lora: LoraSection = field(default_factory=LoraSection)
+    optimizer: Literal["adamw", "muon"] = _about(
+        "adamw, or muon for the matrices inside blocks with AdamW for the rest", "adamw"
+    )
     learning_rate: float = _about("highest learning rate of AdamW", 1e-5)
+    muon_rate: float = _about("highest learning rate of Muon, where it is the optimizer", 0.005)
     weight_decay: float = _about("decoupled weight decay of matrices", 0.0)
     betas: tuple[float, ...] = _about("AdamW's two betas", (0.9, 0.999))
     grad_norm: float = _about("gradients are clipped to this norm; 0 for never", 1.0)
@@ -276,8 +281,8 @@ def _check(config: TrainConfig) -> None:
     """Refuse values that cannot be meant."""
     least = {
         "steps": 1, "batch": 1, "accumulate": 1, "save_every": 1, "keep": 1, "log_every": 1,
-        "workers": 0, "max_skipped": 0, "context": 0, "learning_rate": 0, "weight_decay": 0,
-        "grad_norm": 0, "warmup": 0, "final_rate": 0, "seed": 0,
+        "workers": 0, "max_skipped": 0, "context": 0, "learning_rate": 0, "muon_rate": 0,
+        "weight_decay": 0, "grad_norm": 0, "warmup": 0, "final_rate": 0, "seed": 0,
     }  # fmt: skip
     for name, lowest in least.items():
         value = getattr(config, name)

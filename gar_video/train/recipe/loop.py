@@ -20,7 +20,7 @@ from gar_video.devices import memory_guard, resolve_device
 from gar_video.files import write_text
 from gar_video.model import GARModel
 from gar_video.processor import GARProcessor
-from gar_video.train.recipe import parts, state
+from gar_video.train.recipe import optimizers, parts, state
 from gar_video.train.recipe.config import TrainConfig
 from gar_video.train.recipe.data.examples import Maker
 from gar_video.train.recipe.data.mixture import Stream, open_sources
@@ -171,17 +171,12 @@ class Run:
         return found[-1] if found else None
 
     def _build_optimizer(self) -> None:
-        config = self.config
-        trained = [p for p in self.model.parameters() if p.requires_grad]
-        groups = [
-            {"params": [p for p in trained if p.ndim >= 2], "weight_decay": config.weight_decay},
-            {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},
-        ]
-        optimizer = torch.optim.AdamW(
-            [group for group in groups if group["params"]],
-            lr=config.learning_rate, betas=(config.betas[0], config.betas[1]),
-        )  # fmt: skip
-        self.module = TrainingStep(self.model, config.checkpointing)
+        optimizer = optimizers.build(self.model, self.config)
+        if self.engine.sharded and isinstance(optimizer, optimizers.MuonBesideAdamW):
+            raise TrainingError(
+                "optimizer: muon needs whole matrices, and FSDP cuts them up; take adamw"
+            )
+        self.module = TrainingStep(self.model, self.config.checkpointing)
         self.wrapped, self.optimizer = self.engine.prepare(self.module, optimizer)
 
     def _take_up(self, folder: Path) -> None:
@@ -210,7 +205,7 @@ class Run:
         weight = engine.total([float(sum(b.weights.sum() for b in batches))])[0]
         share = rate(self.step, config.steps, config.warmup, config.schedule, config.final_rate)
         for group in self.optimizer.param_groups:
-            group["lr"] = config.learning_rate * share
+            group["lr"] = group["peak"] * share
         summed = 0.0
         for n, batch in enumerate(batches):
             moved = batch.to(engine.device, self.model.floating_dtype)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+
 import numpy as np
 
 from gar_video import masks
@@ -29,7 +31,7 @@ from gar_video.train.recipe.data.examples import (
     num_frames,
     single,
 )
-from gar_video.train.recipe.errors import SampleError
+from gar_video.train.recipe.errors import SampleError, TrainingError
 
 # A mask of fewer pixels is no region; a thing seen in fewer frames shows nothing of its motion.
 _LEAST_PIXELS, _LEAST_FRAMES = 4, 2
@@ -47,6 +49,11 @@ class Rendered:
     def __init__(self, section: DataSection, maker: Maker, name: str) -> None:
         self.name = name
         self._section, self._maker = section, maker
+        for kind in section.kinds:
+            if kind not in (*KINDS, "description"):
+                near = difflib.get_close_matches(kind, [*KINDS, "description"], n=1)
+                hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(KINDS)}"
+                raise TrainingError(f"{name}: unknown kind of question {kind!r}; {hint}")
 
     def __len__(self) -> int:
         return 0
@@ -100,6 +107,7 @@ class Rendered:
                 name
                 for name in kind_names(truth.scene.level, choice)
                 if (looked > 2 or name in _STILL) and KINDS[name].things <= len(ids)
+                if not self._section.kinds or name in self._section.kinds
             ]
             asked = sample_questions(
                 rng, truth.scene, truth, names, None, choice=choice, per_kind=3
@@ -114,7 +122,7 @@ class Rendered:
                         threads.append(single(text, letter, f"letter {question.kind}"))
                 else:
                     threads.append(single(question.text, question.answer, question.kind))
-        if looked > 2:
+        if looked > 2 and (not self._section.kinds or "description" in self._section.kinds):
             for object_id in ids:
                 asked_for = describe_prompt(rng, object_id)
                 told = describe_object(rng, truth, object_id)
