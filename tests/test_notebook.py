@@ -50,7 +50,7 @@ class Page(HTMLParser):
     def handle_starttag(self, tag, attributes):
         self.tags.append(tag)
         assert not any(name.startswith("on") for name, _ in attributes)
-        if tag not in ("br", "rect", "line", "polyline"):
+        if tag != "br":
             self.open.append(tag)
 
     def handle_startendtag(self, tag, attributes):
