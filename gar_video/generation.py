@@ -1,7 +1,7 @@
 """Decoding on top of an encoded prefix: many questions, one prompt's KV cache.
 
 A suffix (a question's tokens) is run on a prefix's cache. One suffix is appended in place and taken
-off again; several run as one batch. Rows that have ended leave the batch.
+off again; several run as one batch that shares the prefix. Rows that have ended leave the batch.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from transformers.cache_utils import Cache, DynamicLayer
 
 from gar_video.errors import PromptError
 from gar_video.model import GARModel
+from gar_video.shared_prefix import SharedPrefixBatch
 
 
 @dataclass(frozen=True)
@@ -87,17 +88,6 @@ class _RoomyLayer(DynamicLayer):
     def get_seq_length(self) -> int:
         return self.length
 
-    def expanded(self, batch: int, room: int) -> _RoomyLayer:
-        """Return a copy for a batch, with room for the suffixes."""
-        copy = _RoomyLayer()
-        keys = self.keys[:, :, : self.length].expand(batch, -1, -1, -1)
-        copy.make_room(keys, self.length + room)
-        copy.update(keys, self.values[:, :, : self.length].expand(batch, -1, -1, -1))
-        return copy
-
-    def select(self, rows: torch.Tensor) -> None:
-        self.keys, self.values = self.keys[rows], self.values[rows]
-
 
 class PrefixCache(Cache):
     """Keys and values of a prompt that questions are asked on.
@@ -124,25 +114,75 @@ class PrefixCache(Cache):
         for layer in self.layers:
             layer.length = length
 
-    def for_batch(self, batch: int, room: int) -> PrefixCache:
-        """Return a cache of ``batch`` rows that all begin with this one's tokens."""
-        copy = PrefixCache(0)
-        copy.layers = [layer.expanded(batch, room) for layer in self.layers]
-        return copy
+    def layers_held(self) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        """Return each layer's keys and values, ``[1, H, length, d]``; views, nothing is copied."""
+        return [
+            (layer.keys[:, :, : layer.length], layer.values[:, :, : layer.length])
+            for layer in self.layers
+        ]
+
+
+class _Row:
+    """One suffix, appended to the prefix in place."""
+
+    def __init__(self, decoder: torch.nn.Module, prefix: PrefixCache) -> None:
+        self._decoder, self._prefix = decoder, prefix
+
+    def start(self, suffix: Sequence[int]) -> torch.Tensor:
+        """Run the suffix; return ``[1, S, D]`` hidden states."""
+        ids = torch.tensor([list(suffix)], device=self._prefix.layers[0].keys.device)
+        return self.go_on(ids[0])
+
+    def go_on(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Run one more token; return its ``[1, 1, D]`` hidden state."""
+        hidden: torch.Tensor = self._decoder(
+            input_ids=tokens[None], past_key_values=self._prefix, use_cache=True
+        ).last_hidden_state
+        return hidden
+
+    def select_rows(self, _: torch.Tensor) -> None:
+        """Do nothing: the one row stays."""
+
+
+class _Rows:
+    """Several suffixes on one prefix, padded at their beginnings."""
+
+    def __init__(
+        self, decoder: torch.nn.Module, prefix: PrefixCache, batch: int, room: int
+    ) -> None:
+        self._run = SharedPrefixBatch(decoder, prefix.layers_held(), batch, room)
+        self._start = prefix.length
+        self._device = prefix.layers[0].keys.device
+        self._padding = torch.zeros(0)  # [B] int64
+        self._length = 0
+
+    def start(self, suffixes: Sequence[Sequence[int]]) -> torch.Tensor:
+        """Run the suffixes; return ``[B, S, D]`` hidden states, right-aligned."""
+        longest = max(len(suffix) for suffix in suffixes)
+        padded = [[0] * (longest - len(suffix)) + list(suffix) for suffix in suffixes]
+        ids = torch.tensor(padded, device=self._device)  # [B, S]
+        padding = torch.tensor([longest - len(suffix) for suffix in suffixes])
+        self._padding, self._length = padding.to(self._device), longest
+        at = torch.arange(longest, device=self._device)
+        later = at > at[:, None]  # [S, S]
+        hidden_from = later | (at < self._padding[:, None])[:, None]  # [B, S, S]
+        # A padding token sees itself, so that nothing is divided by zero.
+        hidden_from[:, at, at] = False
+        positions = self._start + (at - self._padding[:, None]).clamp(min=0)
+        return self._run.forward(ids, positions, hidden_from)
+
+    def go_on(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Run one more token of each row; return ``[B, 1, D]`` hidden states."""
+        at = torch.arange(self._length + 1, device=self._device)
+        hidden_from = (at < self._padding[:, None])[:, None]  # [B, 1, T]
+        positions = (self._start + self._length - self._padding)[:, None]
+        self._length += 1
+        return self._run.forward(tokens[:, None], positions, hidden_from)
 
     def select_rows(self, rows: torch.Tensor) -> None:
-        """Keep only some rows of the batch."""
-        for layer in self.layers:
-            layer.select(rows)
-
-
-@dataclass
-class _Suffixes:
-    """A batch of suffixes on one cache, padded at their beginnings."""
-
-    cache: PrefixCache
-    mask: torch.Tensor | None  # [B, prefix + S] int64, or None for a single row
-    positions: torch.Tensor  # [B] int64: position of the next token of each row
+        """Keep only some rows."""
+        self._run.select_rows(rows)
+        self._padding = self._padding[rows]
 
 
 class Decoder:
@@ -174,31 +214,15 @@ class Decoder:
 
     def _run(
         self, prefix: PrefixCache, suffixes: Sequence[Sequence[int]], room: int
-    ) -> tuple[torch.Tensor, _Suffixes]:
-        """Run suffixes; return ``[B, S, D]`` hidden states, right-aligned, and the batch."""
-        batch, longest = len(suffixes), max(len(suffix) for suffix in suffixes)
-        start = prefix.length
-        ids = torch.zeros((batch, longest), dtype=torch.int64)
-        padding = torch.tensor([longest - len(suffix) for suffix in suffixes])
-        for row, suffix in enumerate(suffixes):
-            ids[row, longest - len(suffix) :] = torch.tensor(suffix)
-        places = torch.arange(longest).expand(batch, -1) - padding[:, None]  # [B, S]
-        mask = None
-        if padding.any():
-            mask = torch.cat(
-                [torch.ones((batch, start), dtype=torch.int64), (places >= 0).long()], 1
-            )
-            mask = mask.to(self._device)
-        cache = prefix if batch == 1 else prefix.for_batch(batch, longest + room)
-        hidden = self.model.language_model(
-            input_ids=ids.to(self._device),
-            attention_mask=mask,
-            position_ids=(start + places.clamp(min=0)).to(self._device),
-            past_key_values=cache,
-            use_cache=True,
-        ).last_hidden_state  # [B, S, D]
-        positions = (start + longest - padding).to(self._device)
-        return hidden, _Suffixes(cache, mask, positions)
+    ) -> tuple[torch.Tensor, _Row | _Rows]:
+        """Run suffixes; return ``[B, S, D]`` hidden states, right-aligned, and what goes on."""
+        decoder = self.model.language_model
+        if len(suffixes) == 1:
+            row = _Row(decoder, prefix)
+            return row.start(suffixes[0]), row
+        longest = max(len(suffix) for suffix in suffixes)
+        rows = _Rows(decoder, prefix, len(suffixes), longest + room)
+        return rows.start(suffixes), rows
 
     @torch.inference_mode()
     def steps(
@@ -215,9 +239,8 @@ class Decoder:
         sampler = _Sampler(settings, len(suffixes))
         hidden, state = self._run(prefix, suffixes, settings.max_new_tokens)
         rows = list(range(len(suffixes)))
-        hidden = hidden[:, -1]  # [B, D]
         for count in range(settings.max_new_tokens):
-            tokens = sampler(self.model.mllm.lm_head(hidden).float(), rows)  # [B]
+            tokens = sampler(self.model.mllm.lm_head(hidden[:, -1]).float(), rows)  # [B]
             chosen = tokens.tolist()
             yield list(zip(rows, chosen, strict=True))
             going = [at for at, token in enumerate(chosen) if token not in self.stop_ids]
@@ -225,20 +248,9 @@ class Decoder:
                 return
             if len(going) < len(rows):
                 keep = torch.tensor(going, device=self._device)
-                rows = [rows[at] for at in going]
-                tokens, state.positions = tokens[keep], state.positions[keep]
-                state.cache.select_rows(keep)
-                state.mask = None if state.mask is None else state.mask[keep]
-            if state.mask is not None:
-                state.mask = torch.cat([state.mask, state.mask.new_ones((len(rows), 1))], 1)
-            hidden = self.model.language_model(
-                input_ids=tokens[:, None],
-                attention_mask=state.mask,
-                position_ids=state.positions[:, None],
-                past_key_values=state.cache,
-                use_cache=True,
-            ).last_hidden_state[:, -1]
-            state.positions = state.positions + 1
+                rows, tokens = [rows[at] for at in going], tokens[keep]
+                state.select_rows(keep)
+            hidden = state.go_on(tokens)
 
     def generate(
         self,

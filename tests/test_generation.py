@@ -58,7 +58,7 @@ def test_rows_that_end_leave_the_batch(decoder, embeds):
         cut = tokens[: tokens.index(stop)] if stop in tokens else tokens
         assert list(after.token_ids) == cut
         assert after.finish_reason == ("stop" if stop in tokens else before.finish_reason)
-    sizes = [len(step) for step in stopping.steps(prefix.for_batch(1, 0), SUFFIXES, settings)]
+    sizes = [len(step) for step in stopping.steps(prefix, SUFFIXES, settings)]
     assert sizes[0] == 3
     assert sizes == sorted(sizes, reverse=True)
 

@@ -10,6 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from gar_video import PromptError, Tracks, TracksError, Video
 from gar_video.generation import GenerationSettings
 from gar_video.prompt import multiple_choice, parse_question
+from gar_video.shared_prefix import SharedPrefixBatch
 
 QUESTIONS = [
     "What is <1> doing?",
@@ -85,10 +86,11 @@ def test_choose_is_one_pass_and_equals_scoring_alone(by, gar, squares, monkeypat
     question, options = "Does <1> meet <2>?", ["yes, <2> waits", "no", "it turns away from <1>"]
     gar.ask(video, tracks, "<1> <2>", frames=4, max_new_tokens=1)  # the prefix is there
     passes = []
-    run = gar.model.language_model.forward
-    monkeypatch.setattr(
-        gar.model.language_model, "forward", lambda *a, **k: passes.append(1) or run(*a, **k)
-    )
+    for owner in (gar.model.language_model, SharedPrefixBatch):
+        run = owner.forward
+        monkeypatch.setattr(
+            owner, "forward", lambda *a, _run=run, **k: passes.append(1) or _run(*a, **k)
+        )
     choice = gar.choose(video, tracks, question, options, by=by, frames=4)
     assert len(passes) == 1
     monkeypatch.undo()
