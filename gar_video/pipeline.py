@@ -61,7 +61,7 @@ class GARVideo:
         processor: GARProcessor,
         *,
         name: str = "",
-        batch_size: int = 8,
+        batch_size: int = 32,
         keep: int = 2,
     ) -> None:
         self.model = model
