@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -36,6 +37,17 @@ class LiveAnswer:
     def text(self) -> str:
         """The words."""
         return self.answer.text
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON types: the answer's, and what is the stream's."""
+        return {
+            "object_id": self.object_id,
+            "kind": "description" if self.question is None else "question",
+            "is_last": self.is_last,
+            "time_s": self.time_s,
+            "took_s": self.took_s,
+            **self.answer.to_dict(),
+        }
 
 
 class Subject:
