@@ -5,22 +5,21 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
 from gar_video.bench.case import Case
 from gar_video.bench.groups import Group
-from gar_video.bench.looking import Sight, Tracker, names_only, sayable, see
+from gar_video.bench.looking import DiskError, Sight, Sights, names_only, sayable
 from gar_video.bench.rows import Row, blank_row, read_choice
-from gar_video.bench.settings import Settings
 from gar_video.bench.wording import wording
+from gar_video.choosing import score_letters, score_texts
 from gar_video.devices import memory_guard
+from gar_video.encoding import Encoded, encode
 from gar_video.errors import DeviceError, GARVideoError
-from gar_video.generation import Decoder, GenerationSettings, PrefixCache
-from gar_video.prompt import LETTERS, QuestionPart, RegionPrompt
+from gar_video.generation import Decoder, GenerationSettings
+from gar_video.prompt import QuestionPart
 
 if TYPE_CHECKING:
     from gar_video.pipeline import GARVideo
@@ -29,41 +28,31 @@ if TYPE_CHECKING:
 _DIGITS = 4
 
 
-@dataclass(frozen=True, eq=False)
-class _Encoded:
-    prompt: RegionPrompt
-    cache: PrefixCache
-
-
 class Answerer:
     """Runs a model on groups.
 
     Args:
         gar: The model.
-        data: The benchmark's folder.
-        settings: The run's settings; ``num_frames`` and ``max_new_tokens`` given.
+        sights: What is looked at; its settings are the run's, with ``max_new_tokens`` given.
         official: Whether the benchmark's own wording is asked for.
         whole: Whether an answer counts only if it is the letter and nothing else.
-        tracker: Follows masks, in mode ``"track"``.
-        tracks: Folder where its tracks are kept.
+        encoded: Encoded clips by their sights' keys, which are used and added to; None keeps none.
     """
 
     def __init__(
         self,
         gar: GARVideo,
-        data: Path,
-        settings: Settings,
+        sights: Sights,
         *,
         official: bool,
         whole: bool = False,
-        tracker: Tracker | None = None,
-        tracks: Path | None = None,
+        encoded: dict[str, Encoded] | None = None,
     ) -> None:
-        assert settings.num_frames is not None
-        assert settings.max_new_tokens is not None
-        self._gar, self._data, self._settings = gar, data, settings
-        self._official, self._whole, self._tracker = official, whole, tracker
-        self._tracks = tracks
+        assert sights.settings.max_new_tokens is not None
+        self._gar, self._sights, self._settings = gar, sights, sights.settings
+        self._official, self._whole = official, whole
+        self._encoded = {} if encoded is None else encoded
+        self._keep = encoded is not None
         self._processor = gar.processor
         self._decoder = Decoder(gar.model, gar.processor.stop_ids)
 
@@ -81,7 +70,8 @@ class Answerer:
             A group and its wanted rows.
 
         Raises:
-            DeviceError: If memory runs out; nothing else ends a run.
+            DeviceError: If memory runs out.
+            DiskError: If tracks cannot be kept. Nothing else ends a run.
         """
         due = [group for group in groups if any(map(wanted, group.cases))]
         with ThreadPoolExecutor(1, thread_name_prefix="decoding") as pool:
@@ -100,17 +90,7 @@ class Answerer:
 
     def _see(self, group: Group) -> Sight:
         room = max(self._room(case) for case in group.cases)
-        assert self._settings.num_frames is not None
-        return see(
-            group,
-            self._data,
-            self._processor,
-            self._settings,
-            text_tokens=room,
-            num_frames=self._settings.num_frames,
-            tracker=self._tracker,
-            tracks_file=None if self._tracks is None else self._tracks / f"{group.index}.json",
-        )
+        return self._sights.see(group, room, self._encoded)
 
     def _room(self, case: Case) -> int:
         """Return the tokens to keep free for a question and its answer."""
@@ -122,8 +102,8 @@ class Answerer:
         return words + 16 + (1 if letter else self._settings.max_new_tokens)
 
     def _count(self, parts: Iterable[QuestionPart]) -> int:
-        encode = self._processor.encode_plain
-        return sum(len(encode(part)) if isinstance(part, str) else 1 for part in parts)
+        plain = self._processor.encode_plain
+        return sum(len(plain(part)) if isinstance(part, str) else 1 for part in parts)
 
     def _answer(self, group: Group, coming: Future[Sight]) -> list[Row]:
         start = time.perf_counter()
@@ -131,7 +111,7 @@ class Answerer:
             sight = coming.result()
             encoded = self._encode(sight)
             answers = self._answers(group.cases, sight, encoded)
-        except DeviceError:
+        except (DeviceError, DiskError):
             raise
         except GARVideoError as error:
             text = " ".join(str(error).split())
@@ -152,91 +132,59 @@ class Answerer:
 
     # -- the model ---------------------------------------------------------------------------------
 
+    def _encode(self, sight: Sight) -> Encoded:
+        if sight.key in self._encoded:
+            return self._encoded[sight.key]
+        if sight.prompt is None:
+            encoded = self._words_alone(sight)
+        else:
+            encoded = encode(self._decoder, self._processor, sight.prompt)
+        if self._keep:
+            self._encoded[sight.key] = encoded
+        return encoded
+
     @torch.inference_mode()
-    def _encode(self, sight: Sight) -> _Encoded:
-        model = self._gar.model
-        device = model.get_input_embeddings().weight.device
-        with memory_guard("encoding a clip"):
-            if sight.prompt is None:
-                turns = self._processor.turns
-                ids = self._processor.encode_control(turns.opening + turns.before_text)
-                embeds = model.get_input_embeddings()(torch.tensor([ids], device=device))
-                return _Encoded(names_only(sight.numbers), self._decoder.prefill(embeds))
-            inputs = self._processor(sight.prompt).to(device, model.floating_dtype)
-            cache = self._decoder.prefill(model.embed(inputs))
-        # The frames have done their work; only the slots are needed to word questions.
-        frames = sight.prompt.frames[:, :1, :1]
-        slim = RegionPrompt(
-            frames, sight.prompt.slots, sight.prompt.is_image, sight.prompt.described
-        )
-        return _Encoded(slim, cache)
+    def _words_alone(self, sight: Sight) -> Encoded:
+        """Encode what stands before a question where nothing is shown."""
+        turns, embed = self._processor.turns, self._gar.model.get_input_embeddings()
+        ids = self._processor.encode_control(turns.opening + turns.before_text)
+        embeds = embed(torch.tensor([ids], device=embed.weight.device))
+        return Encoded(names_only(sight.numbers), self._decoder.prefill(embeds))
 
-    def _answers(self, cases: Sequence[Case], sight: Sight, encoded: _Encoded) -> list[Row]:
-        suffixes = [
-            self._processor.question_ids(
-                sayable(wording(case, self._settings, official=self._official), sight),
-                encoded.prompt,
-            )
-            for case in cases
+    def _answers(self, cases: Sequence[Case], sight: Sight, encoded: Encoded) -> list[Row]:
+        asked = [
+            sayable(wording(case, self._settings, official=self._official), sight) for case in cases
         ]
-        with memory_guard(f"answering {len(cases)} questions"):
-            if cases[0].kind == "choice" and self._settings.score == "letter":
-                return self._by_letter(cases, suffixes, encoded)
-            if cases[0].kind == "choice" and self._settings.score == "text":
-                return self._by_text(cases, suffixes, encoded, sight)
-            return self._by_generating(cases, suffixes, encoded)
-
-    def _batches(self, rows: Sequence[Any]) -> Iterator[slice]:
+        run = (self._decoder, self._processor, encoded, asked)
         size = self._settings.batch_size
-        return (slice(start, start + size) for start in range(0, len(rows), size))
+        with memory_guard(f"answering {len(cases)} questions"):
+            if cases[0].kind != "choice" or self._settings.score == "generate":
+                return self._by_generating(cases, asked, encoded)
+            if self._settings.score == "letter":
+                letters = [[option.letter for option in case.options] for case in cases]
+                scores = score_letters(*run, letters, size)
+            else:
+                words = [[sayable(one.words, sight) for one in case.options] for case in cases]
+                scores = score_texts(*run, words, size)
+        return [_chosen(case, own) for case, own in zip(cases, scores, strict=True)]
 
     def _by_generating(
-        self, cases: Sequence[Case], suffixes: Sequence[list[int]], encoded: _Encoded
+        self, cases: Sequence[Case], asked: Sequence[list[QuestionPart]], encoded: Encoded
     ) -> list[Row]:
         assert self._settings.max_new_tokens is not None
         how = GenerationSettings(max_new_tokens=self._settings.max_new_tokens)
-        texts: list[str] = []
-        for batch in self._batches(suffixes):
-            for done in self._decoder.generate(encoded.cache, suffixes[batch], how):
-                texts.append(self._processor.decode(done.token_ids))
-        return [
-            read_choice(case, text, whole=self._whole) if case.kind == "choice" else {"text": text}
-            for case, text in zip(cases, texts, strict=True)
-        ]
-
-    def _by_letter(
-        self, cases: Sequence[Case], suffixes: Sequence[list[int]], encoded: _Encoded
-    ) -> list[Row]:
+        suffixes = [self._processor.question_ids(parts, encoded.prompt) for parts in asked]
         rows = []
-        for batch in self._batches(suffixes):
-            logits = self._decoder.next_token_logits(encoded.cache, suffixes[batch]).cpu()  # [B, V]
-            for case, line in zip(cases[batch], logits, strict=True):
-                places = [LETTERS.index(option.letter) for option in case.options]
-                ids = self._processor.letter_ids(max(places) + 1)
-                rows.append(_chosen(case, line[[ids[place] for place in places]]))
-        return rows
-
-    def _by_text(
-        self,
-        cases: Sequence[Case],
-        suffixes: Sequence[list[int]],
-        encoded: _Encoded,
-        sight: Sight,
-    ) -> list[Row]:
-        questions, answers = [], []
-        for case, suffix in zip(cases, suffixes, strict=True):
-            for option in case.options:
-                questions.append(suffix)
-                words = sayable(option.words, sight)
-                answers.append(self._processor.answer_ids(words, encoded.prompt))
-        scores: list[float] = []
-        for batch in self._batches(questions):
-            scores += self._decoder.log_likelihoods(encoded.cache, questions[batch], answers[batch])
-        rows, place = [], 0
-        for case in cases:
-            own = scores[place : place + len(case.options)]
-            place += len(own)
-            rows.append(_chosen(case, torch.tensor(own)))
+        size = self._settings.batch_size
+        for start in range(0, len(suffixes), size):
+            batch = slice(start, start + size)
+            generated = self._decoder.generate(encoded.cache, suffixes[batch], how)
+            for case, done in zip(cases[batch], generated, strict=True):
+                text = self._processor.decode(done.token_ids)
+                choice = case.kind == "choice"
+                rows.append(
+                    read_choice(case, text, whole=self._whole) if choice else {"text": text}
+                )
         return rows
 
 

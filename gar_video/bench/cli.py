@@ -72,6 +72,7 @@ def _run(bench: Benchmark, **given: Any) -> None:
             bench.name, selection, given["out"], given["model"],
             settings=settings, tracker=given["sam2"], judging=judging,
             device=given["device"], dtype=given["dtype"], progress=update,
+            tracks=given["tracks"],
         )  # fmt: skip
     _print(bench, done)
 

@@ -101,6 +101,9 @@ _VIDEO: tuple[_Option, ...] = (
     ("sam2", Annotated[str | None, _say(
         MODELS, "For --mode track: nano, a folder, or such as facebook/sam2.1-hiera-small.",
         "--sam2", metavar="NAME")], None),
+    ("tracks", Annotated[Path | None, _say(
+        HOW, "For --mode track: where tracks are kept and looked for first, for several runs; "
+        "the run's own folder by default.", "--tracks", metavar="DIR")], None),
 )  # fmt: skip
 
 _CHOICE: tuple[_Option, ...] = (

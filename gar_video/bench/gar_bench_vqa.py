@@ -10,10 +10,8 @@ from gar_video.bench.reading import (
     Item,
     answer_letter,
     as_options,
-    check_keys,
-    find_file,
+    load_items,
     option_texts,
-    read_items,
     safe_media,
 )
 
@@ -30,10 +28,7 @@ def load(data: Path, questions: Path | None = None) -> list[Case]:
     Raises:
         GARVideoError: If an item is malformed; the message says which, and which field.
     """
-    path = find_file(data, questions, QUESTIONS)
-    cases = [_case(item) for item in read_items(path)]
-    check_keys(cases, path)
-    return cases
+    return load_items(data, questions, QUESTIONS, _case)
 
 
 def _case(item: Item) -> Case:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -74,3 +75,16 @@ def describe_tracker(tracker: Any) -> dict[str, str]:
         found["sha256"] = hash_weights(network)
         found["dtype"] = str(getattr(tracker, "dtype", "")).removeprefix("torch.")
     return found
+
+
+def name_tracks(case: Case, data: Path, tracker: Any) -> str:
+    """Return a name for a tracker's tracks: equal for equal masks, clips and trackers.
+
+    Args:
+        case: The case whose objects are followed.
+        data: The benchmark's folder.
+        tracker: What ``describe_tracker`` said of it.
+    """
+    rests_on = (case.region_digests, case.prompt_frame, hash_media([case], data), tracker)
+    digest = hashlib.sha256(json.dumps(rests_on, sort_keys=True).encode())
+    return f"{digest.hexdigest()[:32]}.json"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from gar_video import masks
-from gar_video.bench.case import Regions
+from gar_video.bench.case import Case, Regions
 from gar_video.bench.groups import Group
 from gar_video.bench.settings import Settings
-from gar_video.errors import GARVideoError, PromptError, TracksError
+from gar_video.encoding import look
+from gar_video.errors import GARVideoError, TracksError
 from gar_video.prompt import ObjectMention, QuestionPart, RegionPrompt, RegionSlot
-from gar_video.sampling import TokenBudget, choose_frames
 from gar_video.tracks import Tracks
 from gar_video.video import Video
 from gar_video.visual_prompts import Mask
@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 
 # Kept free for a question, so that questions of usual length look at the same frames.
 _QUESTION_ROOM = 256
+
+
+class DiskError(GARVideoError):
+    """Tracks cannot be kept; the question is not to blame."""
 
 
 class Tracker(Protocol):
@@ -39,13 +43,15 @@ class Sight:
     """What the model is shown.
 
     Attributes:
-        prompt: Frames and slots; None when blind.
+        key: Names it: equal for equal sights of one benchmark's files.
+        prompt: Frames and slots; None when blind, or when they are encoded already.
         frames: Indices of the frames, rising.
         times_s: Their times.
         numbers: Object id to N of ``<PromptN>``, hidden objects included.
         hidden: Objects that have no mask in any of the frames.
     """
 
+    key: str
     prompt: RegionPrompt | None
     frames: tuple[int, ...]
     times_s: tuple[float, ...]
@@ -53,118 +59,101 @@ class Sight:
     hidden: tuple[int, ...]
 
 
+@dataclass(frozen=True, eq=False)
+class Sights:
+    """Decides what groups look at.
+
+    Attributes:
+        data: The benchmark's folder.
+        processor: The checkpoint's processor.
+        settings: The run's settings, ``num_frames`` given.
+        tracker: Follows masks, in mode ``"track"``.
+        tracks: The files where its tracks are kept, by group; read where they are there.
+    """
+
+    data: Path
+    processor: GARProcessor
+    settings: Settings
+    tracker: Tracker | None = None
+    tracks: Callable[[Group], Path] | None = None
+
+    def see(self, group: Group, text_tokens: int, encoded: Container[str] = ()) -> Sight:
+        """Open a group's clip and choose what to look at.
+
+        Args:
+            group: The cases.
+            text_tokens: Tokens to keep free for question and answer.
+            encoded: Keys of sights that are encoded already; their frames are not decoded.
+
+        Raises:
+            GARVideoError: If the clip cannot be read, a mask is malformed, or nothing fits the
+                context.
+        """
+        first = group.first
+        numbers = {i: first.first_number + i - 1 for i in first.object_ids}
+        if self.settings.blind:
+            return Sight(f"blind {sorted(numbers.items())}", None, (), (), numbers, ())
+        assert self.settings.num_frames is not None
+        with Video(media_path(self.data, first.media)) as video:
+            tracks, candidates = self._tracks(group, video)
+            view = look(
+                video,
+                tracks,
+                first.object_ids,
+                self.processor,
+                frames=self.settings.num_frames,
+                time=None,
+                text_tokens=max(text_tokens, _QUESTION_ROOM),
+                describe=first.kind == "describe" and not first.question and len(numbers) == 1,
+                numbers=tuple(numbers.values()),
+                candidates=candidates,
+            )
+            key = f"{first.media} {view.content_key}"
+            prompt = None if key in encoded else view.prompt()
+            times = tuple(round(time, 6) for time in view.times_s)
+        return Sight(key, prompt, view.frames, times, numbers, view.hidden)
+
+    def _tracks(self, group: Group, video: Video) -> tuple[Tracks, Sequence[int] | None]:
+        """Return the objects' masks, and the only frames that may be looked at."""
+        if self.settings.mode != "track" or group.first.prompt_frame is None:
+            return annotated(group.first, video, self.settings)
+        kept = None if self.tracks is None else self.tracks(group)
+        if kept is not None and kept.is_file():
+            return Tracks.load(kept), None
+        tracks = _tracked(group.first.objects, group.first.prompt_frame, video, self.tracker)
+        if kept is not None:
+            try:
+                kept.parent.mkdir(parents=True, exist_ok=True)
+                tracks.save(kept, "json")
+            except (OSError, GARVideoError) as error:
+                raise DiskError(
+                    f"{error}; what was done is kept: make room, and run again"
+                ) from None
+        return tracks, None
+
+
 def media_path(data: Path, media: str) -> Path:
     """Return where a case's video or picture lies."""
     return data / media
 
 
-def see(
-    group: Group,
-    data: Path,
-    processor: GARProcessor,
-    settings: Settings,
-    *,
-    text_tokens: int,
-    num_frames: int,
-    tracker: Tracker | None = None,
-    tracks_file: Path | None = None,
-) -> Sight:
-    """Open a group's clip and choose what to look at.
-
-    Args:
-        group: The cases.
-        data: The benchmark's folder.
-        processor: The checkpoint's processor.
-        settings: The run's settings.
-        text_tokens: Tokens to keep free for question and answer.
-        num_frames: Frames of a video to look at.
-        tracker: Follows masks, in mode ``"track"``.
-        tracks_file: Where its tracks are kept; read if it is there.
+def annotated(case: Case, video: Video, settings: Settings) -> tuple[Tracks, Sequence[int] | None]:
+    """Return a case's annotated masks, and the only frames that may be looked at.
 
     Raises:
-        GARVideoError: If the clip cannot be read, a mask is malformed, or nothing fits the context.
+        TracksError: If the masks do not fit the video, or the frame that points has none.
     """
-    first = group.first
-    numbers = {i: first.first_number + i - 1 for i in first.object_ids}
-    if settings.blind:
-        return Sight(None, (), (), numbers, ())
-    with Video(media_path(data, first.media)) as video:
-        if settings.mode == "track" and tracks_file is not None and tracks_file.is_file():
-            tracks = Tracks.load(tracks_file)
-            candidates: Sequence[int] = range(len(video))
-        else:
-            tracks, candidates = _tracks(group, video, settings, tracker)
-            if settings.mode == "track" and tracks_file is not None:
-                tracks_file.parent.mkdir(exist_ok=True)
-                tracks.save(tracks_file, "json")
-        budget = TokenBudget(
-            available=processor.context_length
-            - max(text_tokens, _QUESTION_ROOM)
-            - processor.preamble_length(tuple(numbers.values())),
-            per_tile=processor.config.tokens_per_tile,
-            context=processor.context_length,
-        )
-        frames = _frames(video, tracks, candidates, budget, num_frames, processor)
-        slots, hidden = [], []
-        for object_id, number in numbers.items():
-            rles = tuple(tracks[object_id].rle(frame) for frame in frames)
-            if any(rle is not None for rle in rles):
-                slots.append(RegionSlot(object_id, number, rles))
-            else:
-                hidden.append(object_id)
-        described = first.kind == "describe" and len(slots) == 1 and not first.question
-        prompt = RegionPrompt(video.frames(frames), tuple(slots), video.is_image, described)
-        times = tuple(round(float(video.times_s[frame]), 6) for frame in frames)
-    return Sight(prompt, tuple(frames), times, numbers, tuple(hidden))
-
-
-def _frames(
-    video: Video,
-    tracks: Tracks,
-    candidates: Sequence[int],
-    budget: TokenBudget,
-    num_frames: int,
-    processor: GARProcessor,
-) -> list[int]:
-    seen = tracks.visibility()
-    if video.is_image:
-        columns, rows = processor.tile_grid(video.width, video.height)
-        cost = processor.tokens_for(1 + columns * rows, int(seen.sum()))
-        if cost > budget.available:
-            raise PromptError(
-                f"{video.name} with {int(seen.sum())} regions costs {cost} tokens but "
-                f"{budget.available} of {budget.context} are left beside the text"
-            )
-        return [0]
-    # The candidates are numbered anew: frames between them are not to be chosen.
-    chosen = choose_frames(
-        range(len(candidates)),
-        seen[:, list(candidates)],
-        num_frames,
-        budget,
-        num_frames=len(candidates),
-    )
-    return [candidates[place] for place in chosen]
-
-
-def _tracks(
-    group: Group, video: Video, settings: Settings, tracker: Tracker | None
-) -> tuple[Tracks, Sequence[int]]:
-    """Return the objects' masks, and the frames that may be looked at."""
-    objects, prompt_frame = group.first.objects, group.first.prompt_frame
-    every = range(len(video))
+    objects, prompt_frame = case.objects, case.prompt_frame
     if prompt_frame is None or settings.mode == "multi":
         frames = sorted({frame for regions in objects for frame in regions})
-        return _of_masks(objects, video), (every if video.is_image or not frames else frames)
-    if settings.mode == "single":
-        for place, regions in enumerate(objects, 1):
-            if prompt_frame not in regions:
-                raise TracksError(
-                    f"object {place} has no annotation at frame_idx {prompt_frame}; it has frames "
-                    f"{_listed(sorted(regions))}"
-                )
-        return _of_masks([{prompt_frame: one[prompt_frame]} for one in objects], video), every
-    return _tracked(objects, prompt_frame, video, tracker), every
+        return _of_masks(objects, video), (None if video.is_image else frames or None)
+    for place, regions in enumerate(objects, 1):
+        if prompt_frame not in regions:
+            raise TracksError(
+                f"object {place} has no annotation at frame_idx {prompt_frame}; it has frames "
+                f"{_listed(sorted(regions))}"
+            )
+    return _of_masks([{prompt_frame: one[prompt_frame]} for one in objects], video), None
 
 
 def _of_masks(objects: Sequence[Regions], video: Video) -> Tracks:

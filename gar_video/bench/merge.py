@@ -42,9 +42,11 @@ def merge(out: str | Path, shards: Sequence[str | Path]) -> Run:
         done = target.rows()
         file.add(row for row in rows if row["key"] not in done)
     judged = _judgements(runs, target)
-    target.write_summary(
-        summarize(bench, rows, judged, skipped=whole["skipped"], expected=whole["expected"])
-    )
+    summary = summarize(
+        bench, rows, judged, skipped=whole["skipped"], expected=whole["expected"],
+        num_prompts=whole["model"]["prompts"],
+    )  # fmt: skip
+    target.write_summary(summary)
     return target
 
 

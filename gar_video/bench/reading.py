@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -129,6 +129,26 @@ def read_items(path: Path) -> list[Item]:
     if not isinstance(entries, list) or not entries:
         raise GARVideoError(f"{path} holds {_short(entries)}; expected a list of items")
     return [Item(path, index, entry) for index, entry in enumerate(entries)]
+
+
+def load_items(
+    data: Path, questions: Path | None, names: Sequence[str], read: Callable[[Item], Case]
+) -> list[Case]:
+    """Read a file of items, each into a case.
+
+    Args:
+        data: Folder that the media's paths are relative to.
+        questions: The JSON file; by its usual name in ``data`` if None.
+        names: Its usual names.
+        read: Reads one item.
+
+    Raises:
+        GARVideoError: If an item is malformed; the message says which, and which field.
+    """
+    path = find_file(data, questions, names)
+    cases = [read(item) for item in read_items(path)]
+    check_keys(cases, path)
+    return cases
 
 
 def check_keys(cases: Sequence[Case], path: Path) -> None:

@@ -30,12 +30,14 @@ class Recorded:
         replies: What a judge replied about it, by case key: one verdict, or a reply a question.
         sha256: Digest of the file.
         chosen: Letters and probabilities of a run made here, by case key.
+        named: Keys of all cases that the file speaks of, those answered with null included.
     """
 
     texts: dict[str, str]
     replies: dict[str, list[str]]
     sha256: str
     chosen: dict[str, Row]
+    named: frozenset[str]
 
 
 def read_answers(path: str | Path, cases: Sequence[Case]) -> Recorded:
@@ -59,7 +61,8 @@ def read_answers(path: str | Path, cases: Sequence[Case]) -> Recorded:
         digest = hashlib.sha256((path / ROWS).read_bytes()).hexdigest() if rows else ""
         known = {case.key for case in cases}
         texts = {key: row["text"] for key, row in rows.items() if key in known and not row["error"]}
-        return Recorded({k: t for k, t in texts.items() if t is not None}, {}, digest, rows)
+        given = {key: text for key, text in texts.items() if text is not None}
+        return Recorded(given, {}, digest, rows, frozenset(rows))
     if not path.is_file():
         raise GARVideoError(f"no file or run at {path}; expected answers (--answers)")
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
@@ -68,12 +71,14 @@ def read_answers(path: str | Path, cases: Sequence[Case]) -> Recorded:
     texts, replies = {}, {}
     for key, entry in matched.items():
         text, said = _read(path, key, entry)
+        if text is None:
+            continue
         texts[key] = text
         if said is not None:
             replies[key] = said
     if not texts:
         raise GARVideoError(f"{path} answers none of the {len(cases)} questions")
-    return Recorded(texts, replies, digest, {})
+    return Recorded(texts, replies, digest, {}, frozenset(matched))
 
 
 def merged_answers(paths: Sequence[Path], cases: Sequence[Case]) -> Recorded:
@@ -85,6 +90,7 @@ def merged_answers(paths: Sequence[Path], cases: Sequence[Case]) -> Recorded:
     texts: dict[str, str] = {}
     replies: dict[str, list[str]] = {}
     chosen: dict[str, Row] = {}
+    named: frozenset[str] = frozenset()
     digests = []
     for path in paths:
         one = read_answers(path, cases)
@@ -94,8 +100,9 @@ def merged_answers(paths: Sequence[Path], cases: Sequence[Case]) -> Recorded:
         texts |= one.texts
         replies |= one.replies
         chosen |= one.chosen
+        named |= one.named
         digests.append(one.sha256)
-    return Recorded(texts, replies, "+".join(digests), chosen)
+    return Recorded(texts, replies, "+".join(digests), chosen, named)
 
 
 def _json_lines(path: Path) -> list[Any]:
@@ -117,19 +124,21 @@ def _listed(path: Path, entries: Any, cases: Sequence[Case]) -> dict[str, Any]:
     """Match items by id, else by picture or video where each stands once, else by position."""
     if not isinstance(entries, list) or not all(isinstance(one, dict) for one in entries):
         raise GARVideoError(f"{path} holds no answers; expected a list of items, or id to answer")
+    # Data loaders that fill up the last batch answer some items twice, in the same words.
+    unlike = list({json.dumps(one, sort_keys=True): one for one in entries}.values())
     known = {case.key for case in cases}
     for name in ("key", "id"):
-        ids = [str(one[name]) for one in entries if name in one]
-        if len(ids) == len(entries) == len(set(ids)) and known & set(ids):
-            return {key: one for key, one in zip(ids, entries, strict=True) if key in known}
+        ids = [str(one[name]) for one in unlike if name in one]
+        if len(ids) == len(unlike) == len(set(ids)) and known & set(ids):
+            return {key: one for key, one in zip(ids, unlike, strict=True) if key in known}
     by_media: dict[str, list[Case]] = {}
     for case in cases:
         by_media.setdefault(case.media, []).append(case)
-    medias = [one.get("image", one.get("video")) for one in entries]
+    medias = [one.get("image", one.get("video")) for one in unlike]
     if len(set(medias)) == len(medias) and all(len(by_media.get(m, [])) <= 1 for m in medias):
         found = {
             by_media[media][0].key: one
-            for media, one in zip(medias, entries, strict=True)
+            for media, one in zip(medias, unlike, strict=True)
             if media in by_media
         }
         if found:
@@ -139,18 +148,27 @@ def _listed(path: Path, entries: Any, cases: Sequence[Case]) -> dict[str, Any]:
             f"{path} holds {len(entries)} answers for {len(cases)} questions and no ids to match "
             "them by"
         )
+    for at, (case, entry) in enumerate(zip(cases, entries, strict=True)):
+        media = entry.get("image", entry.get("video"))
+        if media is not None and media != case.media:
+            raise GARVideoError(
+                f"{path}, item {at} is about {media}, where the benchmark has {case.media}; "
+                "expected ids, or the benchmark's own order"
+            )
     return {case.key: one for case, one in zip(cases, entries, strict=True)}
 
 
-def _read(path: Path, key: str, entry: Any) -> tuple[str, list[str] | None]:
-    if isinstance(entry, str):
+def _read(path: Path, key: str, entry: Any) -> tuple[str | None, list[str] | None]:
+    """Return an answer, None where there is null in its place, and what a judge replied."""
+    if isinstance(entry, str) or entry is None:
         return entry, None
-    text = next((entry[name] for name in _TEXTS if name in entry), None)
-    if not isinstance(text, str):
+    names = [name for name in _TEXTS if name in entry] if isinstance(entry, dict) else []
+    text = entry[names[0]] if names else 0
+    if text is not None and not isinstance(text, str):
         raise GARVideoError(f"{path}, {key}: expected the answer as text under {', '.join(_TEXTS)}")
     said = entry.get("response", entry.get(_VERDICT))
-    if isinstance(said, str):
-        return text, [said]
+    if isinstance(said, (str, bool)):
+        return text, [str(said)]
     if isinstance(said, list) and all(isinstance(one, str) for one in said):
         return text, said
     if said is not None:

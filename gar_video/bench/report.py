@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from gar_video.bench.case import Case, as_text, option_text
 from gar_video.bench.groups import swap_masks
+from gar_video.bench.identity import name_tracks
 from gar_video.bench.looking import media_path, to_rle
 from gar_video.bench.registry import BENCHMARKS, benchmark, load
 from gar_video.bench.store import JUDGED, TRACKS, Run
@@ -81,7 +82,7 @@ def write_report(
     cases = _cases(config, where)
     rows = folder.rows()
     judged = folder.rows(JUDGED) if (folder.folder / JUDGED).is_file() else None
-    tracks = folder.folder / TRACKS
+    tracks = Path(config["where"].get("tracks") or folder.folder / TRACKS)
     shown: list[str] = []
     kinds: list[str] = []
     for case in cases:
@@ -204,7 +205,8 @@ def _sheet(
     if settings.get("blind"):
         return "<p><small>Blind: no picture was shown.</small></p>"
     try:
-        picture = _draw(case, row, data, settings, tracks)
+        own = tracks / name_tracks(case, data, config["tracker"]) if config.get("tracker") else None
+        picture = _draw(case, row, data, settings, own)
     except (GARVideoError, OSError) as error:
         return f"<p><small>{html.escape(str(error))}</small></p>"
     coded = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 82])[1]
@@ -215,14 +217,13 @@ def _sheet(
 
 
 def _draw(
-    case: Case, row: Mapping[str, Any], data: Path, settings: Mapping[str, Any], tracks: Path
+    case: Case, row: Mapping[str, Any], data: Path, settings: Mapping[str, Any], own: Path | None
 ) -> npt.NDArray[np.uint8]:
     with Video(media_path(data, case.media)) as video:
-        own = tracks / f"{row['group']}.json"
-        if settings.get("mode") == "track" and own.is_file():
+        if own is not None and own.is_file():
             found = Tracks.load(own)
         else:
-            frame = case.prompt_frame if settings.get("mode") == "single" else None
+            frame = case.prompt_frame if settings.get("mode") in ("single", "track") else None
             found = Tracks.from_rles(
                 {
                     object_id: {

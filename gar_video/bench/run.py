@@ -19,7 +19,9 @@ from gar_video.bench.summary import summarize
 from gar_video.errors import GARVideoError
 
 if TYPE_CHECKING:
+    from gar_video.bench.answering import Answerer
     from gar_video.bench.judging import Judging
+    from gar_video.encoding import Encoded
     from gar_video.pipeline import GARVideo
 
 Progress = Callable[[int, int], None]
@@ -58,6 +60,8 @@ def run(
     device: str = "auto",
     dtype: str = "auto",
     progress: Progress | None = None,
+    encoded: dict[str, Encoded] | None = None,
+    tracks: str | Path | None = None,
 ) -> Run:
     """Run a model on a benchmark; called again with the same arguments, only what is missing.
 
@@ -72,6 +76,10 @@ def run(
         device: For a checkpoint's name.
         dtype: For a checkpoint's name.
         progress: Called with questions done and in all.
+        encoded: Give several runs of one model on the same files the same dictionary, and clips
+            are encoded once for all of them. It grows by each one's keys and values.
+        tracks: For mode ``"track"``: the folder where tracks are kept, and looked for first; the
+            run's own if None. Runs that put the same questions otherwise need not track again.
 
     Returns:
         The run, its summary written.
@@ -81,6 +89,9 @@ def run(
             cannot be reached. What was done is kept.
         DeviceError: If memory runs out.
     """
+    from gar_video.bench.answering import Answerer
+    from gar_video.bench.looking import Sights
+
     bench = benchmark(name)
     if not isinstance(selection, Selection):
         selection = Selection(Path(selection))
@@ -89,18 +100,35 @@ def run(
         settings = replace(settings, mode="multi", prompt_style="gar")
     chosen = _choose(bench, selection, settings)
     gar = _loaded(model, device, dtype)
-    config = gar.model.config
+    room = max(1, gar.model.config.context_length // 8)
     settings = replace(
         settings,
-        num_frames=settings.num_frames or (config.num_frames if bench.video else 1),
-        max_new_tokens=settings.max_new_tokens
-        or min(bench.max_new_tokens, max(1, config.context_length // 8)),
+        num_frames=settings.num_frames or (gar.model.config.num_frames if bench.video else 1),
+        max_new_tokens=settings.max_new_tokens or min(bench.max_new_tokens, room),
     )
     if settings.mode == "track" and not settings.blind:
         tracker = _tracker(tracker, device)
     folder = Run(out)
-    folder.begin(_config(bench, selection, settings, chosen, gar, tracker))
-    _answer(bench, folder, selection, settings, chosen, gar, tracker, progress)
+    config = _config(bench, selection, settings, chosen, gar, tracker)
+    config["where"]["tracks"] = None if tracks is None else str(tracks)
+    folder.begin(config)
+    kept = folder.folder / TRACKS if tracks is None else Path(tracks)
+    sights = Sights(
+        selection.data,
+        gar.processor,
+        settings,
+        tracker,
+        lambda group: kept / identity.name_tracks(group.first, selection.data, config["tracker"]),
+    )
+    answerer = Answerer(
+        gar,
+        sights,
+        official=bench.video and settings.prompt_style == "official",
+        whole=bench.name == "gar-bench-vqa",
+        encoded=encoded,
+    )
+    _warn_of_crowds(chosen.own, gar.processor.num_prompts)
+    _answer(answerer, folder, chosen, progress)
     gar.forget()
     return finish(bench, folder, chosen.own, chosen.skipped, judging=judging, progress=progress)
 
@@ -199,6 +227,7 @@ def _config(
         "model": {
             "sha256": identity.hash_weights(gar.model),
             "dtype": str(gar.model.floating_dtype).removeprefix("torch."),
+            "prompts": gar.processor.num_prompts,
         },
         "tracker": identity.describe_tracker(tracker)
         if settings.mode == "track" and not settings.blind
@@ -217,36 +246,18 @@ def _config(
     }
 
 
-def _answer(
-    bench: Benchmark,
-    folder: Run,
-    selection: Selection,
-    settings: Settings,
-    chosen: _Chosen,
-    gar: GARVideo,
-    tracker: Any,
-    progress: Progress | None,
-) -> None:
-    """Add the rows that are missing."""
-    from gar_video.bench.answering import Answerer
-
-    crowded = sum(len(case.objects) > gar.processor.num_prompts for case in chosen.own)
+def _warn_of_crowds(cases: Sequence[Case], num_prompts: int) -> None:
+    crowded = sum(len(case.objects) > num_prompts for case in cases)
     if crowded:
         warnings.warn(
-            f"{crowded} questions have more objects than the checkpoint's "
-            f"{gar.processor.num_prompts} prompts: those beyond are named in plain text, which the "
-            "model was not trained for",
-            stacklevel=2,
+            f"{crowded} questions have more objects than the checkpoint's {num_prompts} prompts: "
+            "those beyond are named in plain text, which the model was not trained for",
+            stacklevel=3,
         )
-    answerer = Answerer(
-        gar,
-        selection.data,
-        settings,
-        official=bench.video and settings.prompt_style == "official",
-        whole=bench.name == "gar-bench-vqa",
-        tracker=tracker,
-        tracks=folder.folder / TRACKS if settings.mode == "track" else None,
-    )
+
+
+def _answer(answerer: Answerer, folder: Run, chosen: _Chosen, progress: Progress | None) -> None:
+    """Add the rows that are missing."""
     done = set(folder.rows())
     with folder.appending() as rows:
         count = len(done)
@@ -288,8 +299,10 @@ def finish(
             _judge(folder, cases, rows, judging, progress)
         if (folder.folder / JUDGED).is_file():
             judged = folder.rows(JUDGED)
-    left_out = [(case.key, case.type) for case in skipped]
-    summary = summarize(bench, rows.values(), judged, skipped=left_out, expected=len(cases))
+    summary = summarize(
+        bench, rows.values(), judged, skipped=[(case.key, case.type) for case in skipped],
+        expected=len(cases), num_prompts=(folder.config.get("model") or {}).get("prompts"),
+    )  # fmt: skip
     folder.write_summary(summary)
     return folder
 
@@ -350,7 +363,7 @@ def score_answers(
         limit=selection.limit,
     )  # fmt: skip
     held = merged_answers([Path(path) for path in answers], cases)
-    answered = {case.type for case in cases if case.key in held.texts or case.key in held.chosen}
+    answered = {case.type for case in cases if case.key in held.named}
     cases = [case for case in cases if case.type in answered]
     folder = Run(out)
     folder.begin(

@@ -19,6 +19,7 @@ def summarize(
     *,
     skipped: Sequence[Sequence[str]] = (),
     expected: int | None = None,
+    num_prompts: int | None = None,
 ) -> dict[str, Any]:
     """Count a run.
 
@@ -30,11 +31,13 @@ def summarize(
         judged: Judgements by key, for benchmarks that are judged; None if there are none yet.
         skipped: ``(key, type)`` of questions whose video or picture is missing.
         expected: How many rows a complete run has.
+        num_prompts: How many objects the checkpoint has names for; None if it is not known.
 
     Returns:
         ``overall`` and ``per_type``, each with ``correct``, ``total``, ``accuracy``,
         ``wilson_95``, ``failed`` and ``skipped`` (benchmarks judged by points have ``score`` in
-        place of ``correct`` and ``accuracy``), and lists of the failed and skipped keys.
+        place of ``correct`` and ``accuracy``), lists of the failed and skipped keys, and
+        ``beyond_prompts``: how many questions have more objects than the checkpoint has names for.
     """
     ordered = sorted(rows, key=lambda row: (row["index"], row["key"]))
     types = list(dict.fromkeys([row["type"] for row in ordered] + [kind for _, kind in skipped]))
@@ -62,6 +65,9 @@ def summarize(
             {"key": row["key"], "error": reason} for row, reason in _failed(ordered, judged)
         ],
         "skipped": [key for key, _ in skipped],
+        "beyond_prompts": sum(row.get("objects", 0) > num_prompts for row in ordered)
+        if num_prompts is not None
+        else None,
         "seconds": round(sum(seconds), 2),
         **({"judge": _tokens(judged)} if judged is not None else {}),
     }

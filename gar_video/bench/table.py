@@ -94,6 +94,11 @@ def _notes(bench: Benchmark, summary: Mapping[str, Any]) -> list[str]:
             f"{loose} of the right ones only by the published reading of the answer, which does "
             "not clearly name a letter"
         )
+    if summary.get("beyond_prompts"):
+        notes.append(
+            f"{summary['beyond_prompts']} with more objects than the checkpoint has prompts: those "
+            "beyond were named in plain text, which the model was not trained for"
+        )
     judge = summary.get("judge") or {}
     if judge.get("asked"):
         notes.append(

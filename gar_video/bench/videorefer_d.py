@@ -5,14 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from gar_video.bench.case import Case
-from gar_video.bench.reading import (
-    Item,
-    check_keys,
-    find_file,
-    read_items,
-    read_regions,
-    safe_media,
-)
+from gar_video.bench.reading import Item, load_items
+from gar_video.bench.videorefer import common_fields, read_objects
 from gar_video.prompt import ObjectMention, QuestionPart
 
 QUESTIONS = ("VideoRefer-Bench-D.json",)
@@ -41,27 +35,20 @@ def load(data: Path, questions: Path | None = None) -> list[Case]:
     Raises:
         GARVideoError: If an item is malformed; the message says which, and which field.
     """
-    path = find_file(data, questions, QUESTIONS)
-    cases = [_case(item) for item in read_items(path)]
-    check_keys(cases, path)
-    return cases
+    return load_items(data, questions, QUESTIONS, _case)
 
 
 def _case(item: Item) -> Case:
-    entries = item.items("annotation")
-    if len(entries) != 1:
-        raise item.wrong("annotation", f"has {len(entries)} objects; expected the one described")
+    objects = read_objects(item)
+    if len(objects) != 1:
+        raise item.wrong("annotation", f"has {len(objects)} objects; expected the one described")
     caption = item.text("caption")
     return Case(
-        key=str(item.fields.get("id", item.index)),
-        index=item.index,
-        media=safe_media(item, "video"),
+        **common_fields(item, "descriptions"),
         kind="describe",
-        type=item.text("type", "descriptions"),
         question=(),
         options=(),
         answer=caption,
-        objects=(read_regions(item, "annotation", entries[0], 0),),
-        prompt_frame=item.frame("frame_idx"),
+        objects=objects,
         judged={"caption": caption},
     )

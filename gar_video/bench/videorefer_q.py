@@ -14,13 +14,10 @@ from gar_video.bench.reading import (
     answer_letter,
     as_options,
     bind,
-    check_keys,
-    find_file,
+    load_items,
     option_texts,
-    read_items,
-    read_regions,
-    safe_media,
 )
+from gar_video.bench.videorefer import common_fields, read_objects
 
 QUESTIONS = ("VideoRefer-Bench-Q.json",)
 TYPES = (
@@ -44,17 +41,11 @@ def load(data: Path, questions: Path | None = None) -> list[Case]:
     Raises:
         GARVideoError: If an item is malformed; the message says which, and which field.
     """
-    path = find_file(data, questions, QUESTIONS)
-    cases = [_case(item) for item in read_items(path)]
-    check_keys(cases, path)
-    return cases
+    return load_items(data, questions, QUESTIONS, _case)
 
 
 def _case(item: Item) -> Case:
-    objects = tuple(
-        read_regions(item, "annotation", entry, place)
-        for place, entry in enumerate(item.items("annotation"))
-    )
+    objects = read_objects(item)
     given = option_texts(item, "options")
     texts = [item.text("Question"), *given]
     parts, named = bind(TAG, texts, most=len(objects))
@@ -63,14 +54,10 @@ def _case(item: Item) -> Case:
         raise item.wrong("annotation", f"has {len(objects)} objects, but Question names {asked}")
     options = as_options(item, "options", parts[1:])
     return Case(
-        key=str(item.fields.get("id", item.index)),
-        index=item.index,
-        media=safe_media(item, "video"),
+        **common_fields(item, "questions"),
         kind="choice",
-        type=item.text("type", "questions"),
         question=tuple(parts[0]),
         options=options,
         answer=answer_letter(item, "Answer", options, given),
         objects=objects[:named] if named else objects,
-        prompt_frame=item.frame("frame_idx"),
     )

@@ -10,7 +10,7 @@ import re
 import cv2
 import numpy as np
 import pytest
-from bench_minis import q_items, write_cap, write_q, write_vqa
+from bench_minis import q_items, vqa_items, write_cap, write_q, write_vqa
 
 from gar_video.bench.compare import compare, compare_judges, render_comparison
 from gar_video.bench.recorded import read_answers
@@ -115,6 +115,70 @@ def test_malformed_answers(content, message, data):
     (data / "x.json").write_text(content)
     with pytest.raises(GARVideoError, match=message):
         read_answers(data / "x.json", load("videorefer-q", data))
+
+
+def vqa_answers(**fields):
+    """GAR-Bench answers as published, with fields that an item may have or lack."""
+    return [{**item, "model_output": letter, **fields}
+            for item, letter in zip(vqa_items(), "ABC", strict=True)]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("change", "correct", "failed"),
+    [
+        pytest.param(lambda a: a, 3, 0, id="as published"),
+        pytest.param(lambda a: a[::-1], 3, 0, id="in another order"),
+        pytest.param(lambda a: [*a, a[0]], 3, 0, id="one twice, in the same words"),
+        pytest.param(lambda a: [{**a[0], "model_output": None}, *a[1:]], 2, 1, id="null"),
+        pytest.param(lambda a: [{**a[0], "model_output": ""}, *a[1:]], 2, 0, id="empty"),
+        pytest.param(lambda a: [{**a[0], "model_output": "a"}, *a[1:]], 3, 0, id="small letter"),
+        pytest.param(lambda a: [{**a[0], "model_output": "A."}, *a[1:]], 2, 0, id="with a dot"),
+        pytest.param(lambda a: [{**a[0], "model_output": "A\n"}, *a[1:]], 2, 0, id="line's end"),
+        pytest.param(lambda a: [{**a[0], "model_output": "A. red"}, *a[1:]], 2, 0, id="in words"),
+        pytest.param(lambda a: [{**a[0], "model_output": "\ud83d A"}, *a[1:]], 2, 0, id="half"),
+        pytest.param(lambda a: [{"image": i["image"], "model_output": i["model_output"]} for i in a],
+                     3, 0, id="pictures and answers alone"),
+        pytest.param(lambda a: [{"model_output": i["model_output"]} for i in a],
+                     3, 0, id="by position"),
+        pytest.param(lambda a: [{"model_output": "A"}] * 3, 1, 0, id="by position, all alike"),
+    ],
+)  # fmt: skip
+def test_published_answers_and_their_quirks(change, correct, failed, data):
+    write_vqa(data)
+    (data / "v.json").write_text(json.dumps(change(vqa_answers())))
+    done = score_answers("gar-bench-vqa", data, data / "v", [data / "v.json"])
+    overall = done.summary["overall"]
+    assert (overall["correct"], overall["failed"]) == (correct, failed)
+    assert overall["total"] == 3 or failed
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        pytest.param(lambda a: [*a, {**a[0], "model_output": "B"}], "4 answers for 3", id="twice"),
+        pytest.param(lambda a: [a[0], {**a[0], "model_output": "B"}, a[2]],
+                     "item 1 is about images/vqa_0.png", id="twice, another lacking"),
+        pytest.param(lambda a: [{**i, "model_output": ["A"]} for i in a], "as text", id="lists"),
+        pytest.param(lambda a: [{**i, "model_output": 1} for i in a], "as text", id="numbers"),
+        pytest.param(lambda a: {"x": a}, "answers none", id="within an object"),
+    ],
+)  # fmt: skip
+def test_answers_that_fit_no_questions(change, message, data):
+    write_vqa(data)
+    (data / "v.json").write_text(json.dumps(change(vqa_answers())))
+    with pytest.raises(GARVideoError, match=message) as caught:
+        score_answers("gar-bench-vqa", data, data / "v", [data / "v.json"])
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("said", "correct"), [(True, 1), (False, 0), ("True", 1), (None, 0)])
+def test_verdicts_may_be_true_and_false_themselves(said, correct, tmp_path):
+    simple, _ = write_cap(tmp_path)
+    items = [{**one, "model_output": "x", "eval_result": said} for one in simple[:1]]
+    (tmp_path / "x.json").write_text(json.dumps(items))
+    done = score_answers("gar-bench-cap", tmp_path, tmp_path / "r", [tmp_path / "x.json"])
+    assert done.summary["overall"].get("correct", 0) == correct
+    assert done.summary["judged"] is (said is not None)
 
 
 def test_a_question_without_an_answer_has_failed(data):
