@@ -176,8 +176,9 @@ class RenderedAsker:
             keys = [keys[int(i)] for i in rng.permutation(len(keys))]
             manner = int(rng.integers(len(answers)))
             text = multiple_choice(text, [forms(kind.family, k, names)[manner] for k in keys])
-            return self._question(sample, text, "ABCD"[keys.index(key)], f"letter {kind.name}")
-        return self._question(sample, text, answers[manner], kind.name)
+            letter = "ABCD"[keys.index(key)]
+            return self._question(sample, text, letter, f"letter {kind.name}", slots)
+        return self._question(sample, text, answers[manner], kind.name, slots)
 
     def _describe(self, rng: np.random.Generator, sample: Sample, slot: int) -> None:
         texts = PROMPTS[:-2] if self.split == "train" else PROMPTS[-2:]
@@ -196,14 +197,15 @@ class RenderedAsker:
             return
         else:
             answer = describe_object(rng, sample.truth, k + 1, "train")
-        sample.questions.append(self._question(sample, text, answer, "describe"))
+        sample.questions.append(self._question(sample, text, answer, "describe", (slot,)))
 
-    def _question(self, sample: Sample, text: str, answer: str, kind: str) -> Question:
+    def _question(
+        self, sample: Sample, text: str, answer: str, kind: str, slots: tuple[int, ...]
+    ) -> Question:
         count = len(sample.objects)
         photo = sample.is_image and count == 1
-        return Question(
-            self._ids(text, count, photo), self._ids(answer, count, photo, answer=True), kind
-        )
+        told = self._ids(answer, count, photo, answer=True)
+        return Question(self._ids(text, count, photo), told, kind, slots)
 
     def _ids(self, text: str, count: int, photo: bool, answer: bool = False) -> list[int]:
         key = (text + ("\0" if answer else ""), count, photo)

@@ -15,6 +15,7 @@ from gar_video.model import GARModel
 from gar_video.processor import GARProcessor
 from gar_video.train.asking import RenderedAsker
 from gar_video.train.background import in_background
+from gar_video.train.fact_heads import FactHeads, FactTruth, fact_truth
 from gar_video.train.optim import Average, Both, schedule
 from gar_video.train.packing import (
     Layout,
@@ -42,6 +43,7 @@ class Stage:
         full: Share of scenes of the full level.
         tokens: Tokens a step, about: sets how many clips are in it.
         region_weight: Weight of the region heads' loss.
+        fact_weight: Weight of the loss of the heads at the answers.
         ask: Whether questions are asked; otherwise only the heads learn.
         train_vision: Whether the vision tower learns too.
         lr: Rates of Muon and AdamW.
@@ -57,6 +59,7 @@ class Stage:
     full: float = 0.15
     tokens: int = 5000
     region_weight: float = 0.3
+    fact_weight: float = 0.3
     ask: bool = True
     train_vision: bool = False
     lr: tuple[float, float] = (0.02, 2e-3)
@@ -101,6 +104,7 @@ class Step:
         batch: Frames, masks, boxes.
         layout: Where the tokens lie.
         truth: What the region heads are to say.
+        facts: What the heads at the answers are to say.
         kinds: Kind of each question, in order.
         clips: How many clips there are.
     """
@@ -108,6 +112,7 @@ class Step:
     batch: PackedBatch
     layout: Layout
     truth: RegionTruth
+    facts: FactTruth
     kinds: list[str]
     clips: int
 
@@ -138,7 +143,8 @@ def draw_steps(
         batch = pack(samples)
         layout = lay_out(batch, processor.config.tokens_per_tile)
         kinds = [question.kind for sample in samples for question in sample.questions]
-        yield Step(batch, layout, region_truth(samples), kinds, len(samples))
+        truth = region_truth(samples)
+        yield Step(batch, layout, truth, fact_truth(samples, truth), kinds, len(samples))
 
 
 def _draw(
@@ -163,7 +169,8 @@ class Learner:
     model: GARModel
     processor: GARProcessor
     heads: RegionHeads
-    tap: int = 4
+    facts: FactHeads
+    taps: tuple[int, int] = (4, 5)
 
     def loss(self, step: Step, stage: Stage, curve: Curve) -> torch.Tensor:
         """Return the loss of a step and note how it went."""
@@ -171,11 +178,11 @@ class Learner:
         layout = step.layout
         tiles, regions = vision_tokens(self.model, step.batch, stage.train_vision)
         embeds = embed_packed(self.model, layout, tiles, regions)
-        stop = None if stage.ask else self.tap
-        hidden, middle = run_decoder(self.model, embeds, layout, self.tap, stop)
+        stop = None if stage.ask else self.taps[0]
+        hidden, middle = run_decoder(self.model, embeds, layout, self.taps, stop)
         total = embeds.new_zeros(())
-        if stage.region_weight and middle is not None:
-            loss, right = self.heads.loss(middle, layout, step.truth, per_tile)
+        if stage.region_weight:
+            loss, right = self.heads.loss(middle[0], layout, step.truth, per_tile)
             total = total + stage.region_weight * loss
             for name, value in {"loss": float(loss.detach()), **right}.items():
                 curve.add(f"r.{name}", value)
@@ -183,6 +190,11 @@ class Learner:
             loss, right_answers = answer_loss(self.model, hidden, layout)
             total = total + loss
             curve.add("loss", float(loss.detach()))
+            if stage.fact_weight:
+                loss, right = self.facts.loss(middle[0], middle[1], layout, step.facts)
+                total = total + stage.fact_weight * loss
+                for name, value in {"loss": float(loss.detach()), **right}.items():
+                    curve.add(f"f.{name}", value)
             for kind, right_answer in zip(step.kinds, right_answers.tolist(), strict=True):
                 curve.add(kind, float(right_answer), keep=0.995)
                 curve.add("right", float(right_answer), keep=0.9995)
@@ -206,17 +218,18 @@ def train_stage(
         seed: Of the clips.
         folder: Where the curve and the state go.
     """
-    model, heads = learner.model, learner.heads
+    model, heads, facts = learner.model, learner.heads, learner.facts
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(stage.train_vision or not name.startswith(VISION_PARTS))
     blocks = ("language_model.layers", "vision_tower.timm_model.blocks")
     matrices, others, slow = split_parameters(model, blocks)
-    optimiser = Both(matrices, [*others, *heads.parameters()], *stage.lr, slow)
+    optimiser = Both(matrices, [*others, *heads.parameters(), *facts.parameters()], *stage.lr, slow)
     path, spent, step = folder / f"{stage.name}.pt", 0.0, 0
     if path.is_file():
         state = torch.load(path, weights_only=True)
         model.load_state_dict(state["model"])
         heads.load_state_dict(state["heads"])
+        facts.load_state_dict(state["facts"])
         optimiser.load_state_dict(state["optimiser"])
         spent, step = state["spent"], state["step"]
     average = Average(model, keep=0.99)
@@ -251,6 +264,7 @@ def train_stage(
         if now - saved > 120 or spent >= stage.seconds:
             saved = now
             state = {"model": model.state_dict(), "heads": heads.state_dict(), "step": step}
+            state |= {"facts": facts.state_dict()}
             state |= {"spent": spent, "optimiser": optimiser.state_dict()}
             state |= {"average": average.weights}
             torch.save(state, f"{path}.new")

@@ -20,6 +20,7 @@ from gar_video.model import GARModel
 from gar_video.processor import GARProcessor
 from gar_video.train.architecture import build_model
 from gar_video.train.asking import RenderedAsker
+from gar_video.train.fact_heads import FactHeads
 from gar_video.train.language import Learner, Stage, train_stage
 from gar_video.train.region_heads import RegionHeads
 from gar_video.train.shipped import image_settings, nano_processor
@@ -61,7 +62,8 @@ def train(
         model, seconds=VISION_SECONDS / speed, seed=seed, folder=folder,
         frames_per_batch=VISION_FRAMES,
     )  # fmt: skip
-    learner = Learner(model, processor, RegionHeads(model.get_input_embeddings().weight.shape[1]))
+    width = model.get_input_embeddings().weight.shape[1]
+    learner = Learner(model, processor, RegionHeads(width), FactHeads(width))
     for stage in STAGES:
         train_stage(
             learner,

@@ -32,12 +32,14 @@ class Question:
         ids: From the end of the prompt to the answer's start.
         answer: The answer, its stop token included.
         kind: What it asks, for the curves.
+        slots: Which of the prompted things it names, in its own order.
         weight: Its share in the loss.
     """
 
     ids: list[int]
     answer: list[int]
     kind: str = ""
+    slots: tuple[int, ...] = ()
     weight: float = 1.0
 
 
@@ -258,32 +260,32 @@ def run_decoder(
     model: GARModel,
     embeds: torch.Tensor,
     layout: Layout,
-    tap: int | None = None,
+    taps: Sequence[int] = (),
     stop: int | None = None,
-) -> tuple[torch.Tensor, torch.Tensor | None]:
+) -> tuple[torch.Tensor, list[torch.Tensor]]:
     """Run the language model on a packed batch, with its own weights.
 
     Args:
         model: The model.
         embeds: ``[B, P + T, D]``.
         layout: Of the batch.
-        tap: Also return the hidden states after this many layers.
+        taps: Also return the hidden states after these many layers.
         stop: Run only this many layers.
 
     Returns:
-        ``[B, P + T, D]`` normalised hidden states, and those after ``tap`` layers.
+        ``[B, P + T, D]`` normalised hidden states, and those after ``taps`` layers.
     """
     decoder = model.language_model
     heads = decoder.config.num_attention_heads
     prompt = layout.prompt_length
     cos, sin = decoder.rotary_emb(embeds, layout.positions)  # [B, L, d]
     cos, sin = cos[:, None], sin[:, None]
-    hidden, tapped = embeds, None
+    hidden, tapped = embeds, list[torch.Tensor]()
     asked = len(layout.mask) > 0
     layers = list(decoder.layers)[: stop if stop is not None else len(decoder.layers)]
     for depth, layer in enumerate(layers):
-        if depth == tap:
-            tapped = hidden
+        if depth in taps:
+            tapped.append(hidden)
         attention, mlp = layer.self_attn, layer.mlp
         x = layer.input_layernorm(hidden)
         query, key, value = (
@@ -300,8 +302,8 @@ def run_decoder(
         hidden = hidden + attention.o_proj(seen.transpose(1, 2).flatten(2))
         x = layer.post_attention_layernorm(hidden)
         hidden = hidden + mlp.down_proj(F.silu(mlp.gate_proj(x)) * mlp.up_proj(x))
-    if tap == len(layers):
-        tapped = hidden
+    if len(layers) in taps:
+        tapped.append(hidden)
     return decoder.norm(hidden), tapped
 
 
@@ -314,6 +316,15 @@ def embed_packed(
     places = torch.cat([layout.tiles, layout.regions])
     flat = flat.index_copy(0, places, torch.cat([tiles.flatten(0, 1), regions.flatten(0, 1)]))
     return flat.view_as(words)
+
+
+def answer_begins(layout: Layout) -> torch.Tensor:
+    """Return ``[Q]`` flat indices of the tokens that predict the answers' first ones."""
+    count = int(layout.owner[-1]) + 1
+    first = torch.full((count,), len(layout.owner)).scatter_reduce(
+        0, layout.owner, torch.arange(len(layout.owner)), "amin"
+    )
+    return layout.targets[first]
 
 
 def answer_loss(

@@ -48,7 +48,8 @@ def _answers(kind: str) -> tuple[str, ...]:
     return tuple(TABLES[KINDS[kind].family])
 
 
-_CLASSES = {
+#: Head -> how many answers it knows.
+CLASSES = {
     "color": len(COLORS),
     "shape": len(SHAPES),
     "size": len(SIZE_NAMES),
@@ -83,7 +84,7 @@ class RegionTruth:
 
 def region_truth(samples: Sequence[Sample]) -> RegionTruth:
     """Read what the heads are to say off the samples' truth."""
-    classes: dict[str, list[int]] = {name: [] for name in _CLASSES}
+    classes: dict[str, list[int]] = {name: [] for name in CLASSES}
     numbers: list[list[float]] = []
     for sample in samples:
         truth, labels = sample.truth, sample.truth.labels
@@ -92,7 +93,7 @@ def region_truth(samples: Sequence[Sample]) -> RegionTruth:
         for slot, k in enumerate(sample.objects):
             own = np.flatnonzero(sample.visible[slot])
             for n, t in enumerate(own):
-                row = dict.fromkeys(_CLASSES, -100)
+                row = dict.fromkeys(CLASSES, -100)
                 here, lead = centre[k, t], sample.objects[0]
                 before = centre[k, own[n - 1]] if n else None
                 values = [*here, *([np.nan] * 6), labels.visible[k, at[t]]]
@@ -158,7 +159,7 @@ class RegionHeads(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(width)
-        self.classes = nn.ModuleDict({name: nn.Linear(width, n) for name, n in _CLASSES.items()})
+        self.classes = nn.ModuleDict({name: nn.Linear(width, n) for name, n in CLASSES.items()})
         self.numbers = nn.Linear(width, _NUMBERS)
 
     def loss(

@@ -6,73 +6,33 @@ stage is a line of :data:`NANO_STAGES`. A run continues from its last checkpoint
 
 from __future__ import annotations
 
+import argparse
 import json
 import math
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
-from torch.nn import functional
 
 from gar_video.errors import CheckpointError
-from gar_video.trackers.sam2_build import import_sam2, instantiate
-from gar_video.trackers.sam2_config import nano_config
+from gar_video.trackers.sam2_build import import_sam2
 from gar_video.train.optim import Muon
-from gar_video.train.sam2_data import Clip
-
-if TYPE_CHECKING:
-    from gar_video.trackers.sam2 import Sam2Tracker
+from gar_video.train.sam2_batch import at_loss_size, batch_of, first_guess_j
+from gar_video.train.sam2_data import Clip, mixed_clip
+from gar_video.train.sam2_grouping import Grouping
+from gar_video.train.sam2_ship import below, ship
+from gar_video.train.sam2_stages import NANO_STAGES, Stage
+from gar_video.train.sam2_start import training_model
 
 # Weights whose updates Muon makes orthogonal, at so many times AdamW's learning rate.
 _BLOCKS = re.compile(r"trunk\.blocks|memory_attention\.layers|sam_mask_decoder\.transformer")
 _MUON_SHARE = 15.0
-
-# How frames are normalised: sam2's loader uses ImageNet's mean and deviation.
-_MEAN = torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)
-_STD = torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
-
-
-@dataclass(frozen=True)
-class Stage:
-    """One part of the training.
-
-    Attributes:
-        steps: Optimiser steps.
-        num_frames: Frames a clip.
-        clips: Clips a step; up to ``max_objects`` objects of each are trained on.
-        image_size: Side of the input in pixels.
-        lr: Learning rate at its beginning.
-        lr_end: Learning rate at its end; a cosine lies between.
-        corrected: Share of steps with a correcting click after the prompt.
-        max_objects: Objects of a clip at most.
-        grouping: Weight of the losses that teach what belongs together and what prompts mean.
-        encoder_only: Train the image encoder with the first of them alone.
-    """
-
-    steps: int
-    num_frames: int
-    clips: int
-    image_size: int
-    lr: float
-    lr_end: float
-    corrected: float = 0.3
-    max_objects: int = 3
-    grouping: float = 0.5
-    encoder_only: bool = False
-
-
-NANO_STAGES = (
-    Stage(250, num_frames=1, clips=16, image_size=128, lr=1e-3, lr_end=1e-3, encoder_only=True),
-    Stage(500, num_frames=1, clips=12, image_size=128, lr=1e-3, lr_end=8e-4),
-    Stage(350, num_frames=3, clips=5, image_size=128, lr=8e-4, lr_end=5e-4),
-    Stage(250, num_frames=6, clips=3, image_size=128, lr=6e-4, lr_end=5e-5),
-)
 
 
 @dataclass
@@ -83,233 +43,6 @@ class RunState:
     seconds: float = 0.0
     settings: dict[str, Any] = field(default_factory=dict)
     prompt_rng: dict[str, Any] | None = None
-
-
-def training_model(image_size: int, **changes: Any) -> torch.nn.Module:
-    """Return a ``SAM2Train`` of the nano configuration, freshly initialised.
-
-    Args:
-        image_size: Side of the input in pixels.
-        **changes: Further arguments of ``SAM2Train``.
-    """
-    config = {
-        **nano_config(image_size),
-        "_target_": "training.model.sam2.SAM2Train",
-        "prob_to_use_pt_input_for_train": 0.8,
-        "prob_to_use_box_input_for_train": 0.5,
-        "prob_to_sample_from_gt_for_train": 0.1,
-        "num_frames_to_correct_for_train": 2,
-        "rand_frames_to_correct_for_train": True,
-        "num_init_cond_frames_for_train": 1,
-        "add_all_frames_to_correct_as_cond": True,
-        "num_correction_pt_per_frame": 1,
-        **changes,
-    }
-    model = instantiate(config)
-    start_by_place(model)
-    return model
-
-
-@torch.no_grad()
-def start_by_place(model: Any) -> None:
-    """Let prompts look at their own place in the picture from the first step.
-
-    With sam2's own initial weights a model of this size ignores the prompt for thousands of steps:
-    position codes are drowned by image features and projected at random. Here each head of the
-    attention between tokens and image starts by comparing two waves of the position code that
-    run across each other, so that a prompt meets its own place, and what would drown them starts
-    small.
-    """
-    decoder = model.sam_mask_decoder.transformer
-    waves = model.sam_prompt_encoder.pe_layer.positional_encoding_gaussian_matrix  # [2, C // 2]
-    for attention in [
-        decoder.final_attn_token_to_image,
-        *(layer.cross_attn_token_to_image for layer in decoder.layers),
-        *(layer.cross_attn_image_to_token for layer in decoder.layers),
-    ]:
-        weight = torch.randn_like(attention.q_proj.weight) * 0.02
-        per_head = attention.internal_dim // attention.num_heads
-        for head, pair in enumerate(_crossing_waves(waves, attention.num_heads)):
-            for number, wave in enumerate(pair):
-                row = head * per_head + 2 * number
-                weight[row, wave] = weight[row + 1, wave + waves.shape[1]] = 2.5
-        attention.q_proj.weight.copy_(weight)
-        attention.k_proj.weight.copy_(weight)
-        attention.q_proj.bias.zero_()
-        attention.k_proj.bias.zero_()
-    for layer in decoder.layers:
-        for norm in (layer.norm1, layer.norm2, layer.norm3):
-            norm.weight.fill_(0.3)
-    for embedding in model.sam_prompt_encoder.point_embeddings:
-        embedding.weight.mul_(0.1)
-    for lateral in model.image_encoder.neck.convs[:2]:  # what the decoder gets is their sum
-        lateral.conv.weight.mul_(0.1)
-        lateral.conv.bias.mul_(0.1)
-    # The trunk's own position code starts as low waves instead of zeros.
-    place = model.image_encoder.trunk.pos_embed
-    height, width = place.shape[-2:]
-    y, x = torch.meshgrid(
-        torch.linspace(-1.5, 1.5, height), torch.linspace(-1.5, 1.5, width), indexing="ij"
-    )
-    for channel in range(place.shape[1]):
-        along = x if channel % 4 < 2 else y
-        wave_of = torch.sin if channel % 2 == 0 else torch.cos
-        place[0, channel] = 0.3 * wave_of(along * (1 + channel // 4))
-
-
-def _crossing_waves(waves: torch.Tensor, count: int) -> list[tuple[int, int]]:
-    """Return pairs of waves ``[2, N]``, about a picture long and as square as can be."""
-    length = waves.norm(dim=0)
-    pairs = []
-    for a in range(waves.shape[1]):
-        for b in range(a):
-            cosine = float((waves[:, a] * waves[:, b]).sum().abs() / (length[a] * length[b]))
-            odd = float((length[a] - 0.5).abs() + (length[b] - 0.5).abs())
-            pairs.append((cosine + odd, a, b))
-    return [(a, b) for _, a, b in sorted(pairs)[:count]]
-
-
-class Grouping(torch.nn.Module):
-    """Teaches directly what belongs together, and what a prompt means, each by itself.
-
-    Used in training only. Every pixel gets a code from the encoder's feature maps; pixels of one
-    object are to have one code, and the decoder's object pointer is to name the code of the
-    prompted object. Through the masks alone both are learned far more slowly.
-
-    Args:
-        channels: Of the three feature maps together.
-        pointer: Width of an object pointer.
-        width: Of the code that each pixel gets.
-    """
-
-    def __init__(self, channels: int, pointer: int, width: int = 16) -> None:
-        super().__init__()
-        self.net = torch.nn.Sequential(
-            torch.nn.Conv2d(channels, 64, 1), torch.nn.GELU(), torch.nn.Conv2d(64, width, 1)
-        )
-        self.point = torch.nn.Linear(pointer, width)
-        self.bias = torch.nn.Parameter(torch.tensor(2.0))
-        self.scale = torch.nn.Parameter(torch.tensor(0.5))
-
-    def codes(self, maps: Sequence[torch.Tensor]) -> torch.Tensor:
-        """Return codes ``[B, width, h, w]`` of feature maps ``[B, C, h, w]``, the largest first."""
-        size = maps[0].shape[-2:]
-        # Normalised, or the maps would grow without end to put codes further apart.
-        even = [functional.layer_norm(m, m.shape[1:]) for m in maps]
-        resized = [functional.interpolate(m, size=size, mode="bilinear") for m in even[1:]]
-        return self.net(torch.cat([even[0], *resized], dim=1))
-
-    def forward(
-        self,
-        codes: torch.Tensor,
-        index: torch.Tensor,
-        masks: torch.Tensor,
-        pointers: torch.Tensor | None = None,
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return both losses: of codes (dice and cross entropy) and of pointers (1 - cosine).
-
-        Args:
-            codes: Of the images, ``[B, width, h, w]``.
-            index: Image of each object in each frame, ``[T, O]``.
-            masks: ``[T, O, S, S]`` bool.
-            pointers: Object pointers ``[T, O, C]``; without them their loss is 0.
-        """
-        codes = codes[index.flatten()]
-        share = functional.adaptive_avg_pool2d(
-            masks.flatten(0, 1)[:, None].float(), codes.shape[-2:]
-        )[:, 0]
-        seen = share.flatten(1).sum(1) > 2
-        codes, share = codes[seen], share[seen]
-        pointing = codes.new_zeros(())
-        if len(codes) == 0:
-            return codes.sum(), pointing
-        weight = share / share.flatten(1).sum(1)[:, None, None]
-        middle = (codes * weight[:, None]).flatten(2).sum(2)
-        if pointers is not None:
-            # The codes are the goal here, not to be moved towards what pointers name so far; and
-            # only their direction counts, which keeps the loss bounded.
-            goal = middle.detach() - middle.detach().mean(dim=0)
-            named = self.point(pointers.flatten(0, 1)[seen])
-            pointing = (1 - functional.cosine_similarity(named, goal)).mean()
-        return _near_the_middle(codes, share, middle, self.bias, 1.3), pointing
-
-    def apart(self, pixels: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
-        """Return the loss of the decoder's own pixel embeddings, one map an object.
-
-        A mask is the product of these with what the decoder makes of the prompt. Neither learns
-        while the other does not tell things apart, so this one is taught to.
-
-        Args:
-            pixels: ``[O, C, h, w]``.
-            masks: ``[O, S, S]`` bool.
-        """
-        share = functional.adaptive_avg_pool2d(masks[:, None].float(), pixels.shape[-2:])[:, 0]
-        seen = share.flatten(1).sum(1) > 2
-        pixels, share = pixels[seen], share[seen]
-        if len(pixels) == 0:
-            return pixels.sum()
-        weight = share / share.flatten(1).sum(1)[:, None, None]
-        middle = (pixels * weight[:, None]).flatten(2).sum(2)
-        scale = functional.softplus(self.scale)
-        return _near_the_middle(pixels, share, middle, self.bias, scale)
-
-
-def _near_the_middle(
-    codes: torch.Tensor,
-    share: torch.Tensor,
-    middle: torch.Tensor,
-    bias: torch.Tensor,
-    scale: float | torch.Tensor,
-) -> torch.Tensor:
-    """Return dice and cross entropy of "this pixel's code is near the object's middle one"."""
-    logits = bias - scale * (codes - middle[..., None, None]).square().sum(1)
-    guess = logits.sigmoid()
-    overlap = 2 * (guess * share).flatten(1).sum(1) + 1
-    dice = 1 - overlap / ((guess + share).flatten(1).sum(1) + 1)
-    return dice.mean() + 5 * functional.binary_cross_entropy_with_logits(logits, share)
-
-
-def batch_of(clips: Sequence[Clip], max_objects: int, rng: np.random.Generator) -> SimpleNamespace:
-    """Put clips of one length and size together as ``SAM2Train`` takes them.
-
-    Returns:
-        ``flat_img_batch`` ``[B*T, 3, S, S]`` float32, ``masks`` ``[T, O, S, S]`` bool,
-        ``flat_obj_to_img_idx`` ``[T, O]`` and ``num_frames``.
-    """
-    num_frames = len(clips[0][0])
-    images, masks, index = [], [], []
-    for number, (frames, clip_masks) in enumerate(clips):
-        pixels = torch.from_numpy(np.ascontiguousarray(frames)).permute(0, 3, 1, 2).float() / 255
-        images.append((pixels - _MEAN) / _STD)
-        count = clip_masks.shape[1]
-        for k in rng.permutation(count)[:max_objects]:
-            masks.append(torch.from_numpy(clip_masks[:, k]))
-            index.append(torch.arange(num_frames) + number * num_frames)
-    return SimpleNamespace(
-        flat_img_batch=torch.cat(images),
-        masks=torch.stack(masks, dim=1),
-        flat_obj_to_img_idx=torch.stack(index, dim=1),
-        num_frames=num_frames,
-    )
-
-
-def first_guess_j(outputs: Sequence[dict[str, Any]], masks: torch.Tensor) -> list[float]:
-    """Return mean J (intersection over union) per frame, before any correcting click.
-
-    Args:
-        outputs: What ``SAM2Train`` returns, one entry a frame.
-        masks: True masks ``[T, O, S, S]``.
-    """
-    means = []
-    for output, truth in zip(outputs, masks, strict=True):
-        logits = output["multistep_pred_multimasks_high_res"][0]  # [O, M, S, S]
-        best = output["multistep_pred_ious"][0].argmax(dim=1)
-        guess = logits[torch.arange(len(best)), best] > 0
-        union = (guess | truth).flatten(1).sum(1)
-        j = (guess & truth).flatten(1).sum(1) / union.clamp(min=1)
-        j[union == 0] = 1.0
-        means.append(float(j.mean()))
-    return means
 
 
 def _clips(source: Callable[..., Clip], stage: Stage, step: int, seed: int) -> Iterator[Clip]:
@@ -360,9 +93,21 @@ class Sam2Training:
         taken = {id(p) for p in matrices}
         others = [p for _, p in named if id(p) not in taken]
         return [
-            torch.optim.AdamW(others, lr=1.0, betas=(0.9, 0.98), weight_decay=0.01),
+            torch.optim.AdamW(others, lr=1.0, betas=(0.9, 0.98), weight_decay=0.01, foreach=True),
             Muon(matrices, lr=1.0),
         ]
+
+    def start_from(self, checkpoint: str | Path) -> None:
+        """Take over the averaged weights of another run, and nothing else of it."""
+        from safetensors.torch import load_file
+
+        tensors = load_file(checkpoint)
+        own = self.model.state_dict()
+        weights = below(tensors, "averaged.")
+        fitting = {k: v for k, v in weights.items() if k in own and own[k].shape == v.shape}
+        self.model.load_state_dict(fitting, strict=False)
+        self.grouping.load_state_dict(below(tensors, "grouping."))
+        self.averaged = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
 
     def _state_of(self, parameter: torch.nn.Parameter) -> dict[str, Any]:
         """Return what the optimisers remember about a parameter."""
@@ -419,8 +164,10 @@ class Sam2Training:
         began = time.perf_counter()
         number = self.state.step
         stage, _ = self.stage_at(number)
-        self._fit_to(stage)
         rng = np.random.default_rng((self.seed, number))
+        if rng.random() < stage.singles:
+            stage = replace(stage, num_frames=1, clips=4 * stage.clips)
+        self._fit_to(stage)
         clips = list(_clips(self.source, stage, number, self.seed * 10**9))
         batch = batch_of(clips, stage.max_objects, rng)
         rate = self._learning_rate(number)
@@ -453,10 +200,14 @@ class Sam2Training:
     def _losses(self, stage: Stage, batch: SimpleNamespace) -> tuple[torch.Tensor, dict[str, Any]]:
         """Return the loss to minimise and what to write down."""
         images, index = batch.flat_img_batch, batch.flat_obj_to_img_idx
-        maps = self.model.forward_image(images)
-        codes = self.grouping.codes(maps["backbone_fpn"])
+        with torch.set_grad_enabled(not stage.frozen):
+            maps = self.model.forward_image(images)
+        # Two frames of a clip are enough for the losses that teach single pictures.
+        chosen = sorted({0, int(torch.randint(batch.num_frames, ()))})
+        pictures, place = index[chosen].unique(return_inverse=True)
+        codes = self.grouping.codes([level[pictures] for level in maps["backbone_fpn"]])
         if stage.encoder_only:
-            together, _ = self.grouping(codes, index, batch.masks)
+            together, _ = self.grouping(codes, place, batch.masks[chosen])
             return together, {"grouping": float(together.detach())}
         prepared = self.model.prepare_prompt_inputs(maps, batch)
         if float(torch.rand(())) >= stage.corrected:
@@ -471,15 +222,16 @@ class Sam2Training:
         apart = self.grouping.apart(embeddings[0], batch.masks[0])
         by_frame = {**found["cond_frame_outputs"], **found["non_cond_frame_outputs"]}
         outputs = [by_frame[t] for t in range(batch.num_frames)]
-        pointers = torch.stack([output["obj_ptr"] for output in outputs])
-        together, pointing = self.grouping(codes, index, batch.masks, pointers)
-        losses = self.loss(outputs, batch.masks)
+        pointers = torch.stack([outputs[t]["obj_ptr"] for t in chosen])
+        together, pointing = self.grouping(codes, place, batch.masks[chosen], pointers)
+        outputs, truth = at_loss_size(outputs, batch.masks)
+        losses = self.loss(outputs, truth)
         metrics: dict[str, Any] = {
             "grouping": float(together.detach()),
             "pointing": float(pointing.detach()),
             "apart": float(apart.detach()),
         }
-        metrics["j"] = [round(j, 4) for j in first_guess_j(outputs, batch.masks)]
+        metrics["j"] = [round(j, 4) for j in first_guess_j(outputs, truth > 0.5)]
         for name, value in losses.items():
             if name != "core_loss":
                 metrics[name] = float(torch.as_tensor(value).detach()) / batch.num_frames
@@ -561,9 +313,9 @@ class Sam2Training:
             )
         self.state = state
         self._fit_to(self.stage_at(max(0, state.step - 1))[0])
-        self.model.load_state_dict(_below(tensors, "model."))
-        self.grouping.load_state_dict(_below(tensors, "grouping."))
-        self.averaged = _below(tensors, "averaged.")
+        self.model.load_state_dict(below(tensors, "model."))
+        self.grouping.load_state_dict(below(tensors, "grouping."))
+        self.averaged = below(tensors, "averaged.")
         self.model.rng.bit_generator.state = state.prompt_rng
         for name, parameter in self._parameters():
             keys = ("step", "exp_avg", "exp_avg_sq", "momentum")
@@ -593,31 +345,30 @@ class Sam2Training:
         self.save()
 
 
-def tracker_of(checkpoint: str | Path, image_size: int) -> Sam2Tracker:
-    """Return the tracker that a run's averaged weights make.
-
-    Args:
-        checkpoint: A run's ``checkpoint.safetensors``.
-        image_size: Side of the tracker's input, as in the run's last stage.
-
-    Raises:
-        CheckpointError: If the file is missing, or no checkpoint of a run.
-    """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    from gar_video.trackers.sam2 import Sam2Tracker
-
-    try:
-        weights = _below(load_file(checkpoint), "averaged.")
-    except (SafetensorError, OSError):
-        raise CheckpointError(f"{checkpoint}: not a checkpoint of SAM 2 training") from None
-    tracker = Sam2Tracker.from_config(nano_config(image_size), device="cpu")
-    if weights.keys() != tracker.predictor.state_dict().keys():
-        raise CheckpointError(f"{checkpoint}: no averaged weights of nano SAM 2 in it")
-    tracker.predictor.load_state_dict(weights)
-    return tracker
+def main() -> None:
+    """Make nano SAM 2 from nothing; continues where an earlier call left off."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("--out", type=Path, required=True, help="folder of the checkpoint")
+    parser.add_argument("--work", type=Path, help="curve and states; OUT-work by default")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--speed", type=float, default=1.0, help="divide the steps of all stages")
+    args = parser.parse_args()
+    work = args.work or args.out.with_name(f"{args.out.name}-work")
+    torch.set_num_threads(args.threads)
+    # Vanishing gradients of masks far from their edge would be computed at a tenth of the speed.
+    torch.set_flush_denormal(True)
+    stages = [replace(s, steps=max(1, round(s.steps / args.speed))) for s in NANO_STAGES]
+    run = Sam2Training(work, mixed_clip, stages=stages, seed=args.seed)
+    run.resume()
+    run.run(progress=_show)
+    print(f"wrote {ship(args.out, work / 'checkpoint.safetensors', stages[-1].image_size)}")
 
 
-def _below(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
-    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+def _show(done: int, total: int) -> None:
+    if done % 50 == 0 or done == total:
+        print(f"step {done} of {total}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -7,11 +7,15 @@ masks ``(T, N, S, S)`` bool of the visible part of each object.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeAlias
+from dataclasses import replace
+from typing import TYPE_CHECKING, TypeAlias
 
 import cv2
 import numpy as np
 import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from gar_video.synth.scene import Scene
 
 Clip: TypeAlias = tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_]]
 Source: TypeAlias = Callable[[int], Clip]
@@ -102,7 +106,13 @@ def _paths(
     turned = angle + curve * time
     arc = speed * np.concatenate([np.cos(turned), np.sin(turned)], axis=2)
     centres = np.where(curve != 0, start + np.cumsum(arc, axis=1), centres)
-    bounce = rng.random((count, 1, 1)) < 0.5  # the others leave the picture
+    leaving = rng.random((count, 1, 1)) < 0.2
+    outwards = start - 0.5
+    outwards *= rng.uniform(0.05, 0.15, (count, 1, 1)) / np.linalg.norm(
+        outwards, axis=2, keepdims=True
+    )
+    centres = np.where(leaving, start + outwards * time, centres)
+    bounce = ~leaving & (rng.random((count, 1, 1)) < 0.5)  # the others may leave the picture
     centres = np.where(bounce, 1 - np.abs(1 - np.mod(centres, 2)), centres)
     shake = rng.normal(0, rng.choice([0.0, 0.004]), (1, num_frames, 2))
     radii = rng.uniform(0.07, 0.22, (count, 1)) * np.exp(
@@ -133,9 +143,11 @@ def drawn_clip(seed: int, *, size: int, num_frames: int, max_objects: int = 4) -
 def _draw(rng: np.random.Generator, size: int, num_frames: int, count: int) -> Clip:
     ground = _texture(rng, size, plain=0.4)
     surfaces = [_texture(rng, size, plain=0.6) for _ in range(count)]
-    if count > 1 and rng.random() < 0.2:
-        surfaces[1] = surfaces[0].copy()  # told apart by place alone
     outlines = [_OUTLINES[rng.integers(len(_OUTLINES))] for _ in range(count)]
+    if count > 1 and rng.random() < 0.3:
+        surfaces[1] = surfaces[0].copy()  # told apart by shape, or by place alone
+        if rng.random() < 0.5:
+            outlines[1] = outlines[0]
     stretch = rng.choice([1.0, 1.0, 0.7, 0.5], (count, 2))
     turn, spin = rng.uniform(0, 2 * np.pi, count), rng.normal(0, 0.05, count)
     centres, radii = _paths(rng, num_frames, count)
@@ -179,8 +191,9 @@ def _filled(
 def rendered_clip(seed: int, *, size: int, num_frames: int) -> Clip:
     """Render a clip of the synthetic world, squashed to a square.
 
-    One scene in five is of the full level. Frames lie one to three frame times apart, and at least
-    one object is visible in the first.
+    One scene in five is of the full level. Frames lie one to eight frame times apart, and at least
+    one object is visible in the first. Something goes out of sight in two clips of five and more;
+    a few frames of any scene would show it in one of twenty.
 
     Args:
         seed: The same seed renders the same clip.
@@ -191,18 +204,51 @@ def rendered_clip(seed: int, *, size: int, num_frames: int) -> Clip:
     from gar_video.synth.scene import sample_scene
 
     rng = np.random.default_rng(seed)
+    to_show = num_frames > 1 and rng.random() < 0.4
     while True:
         level = "full" if rng.random() < 0.2 else "basic"
-        scene = sample_scene(rng, level, aspect=float(rng.choice([1.0, 4 / 3, 16 / 9])))
-        step = int(rng.integers(1, 4))
+        aspect = float(rng.choice([1.0, 4 / 3, 16 / 9]))
+        count = int(rng.choice([1, 2, 3], p=[0.1, 0.4, 0.5])) if level == "basic" else None
+        scene = sample_scene(rng, level, count, aspect=aspect)
+        if len(scene.objects) > 1 and rng.random() < 0.3:
+            scene = _alike(scene, rng)
+        step = int(rng.choice([1, 2, 3, 5, 8], p=[0.15, 0.25, 0.25, 0.2, 0.15]))
         last = max(0, scene.num_frames - 1)
-        start = int(rng.integers(0, max(1, last - step * (num_frames - 1) + 1)))
+        latest = max(0, last - step * (num_frames - 1))
+        start = int(rng.integers(0, latest + 1))
+        if to_show:
+            going = _going(scene)
+            if not len(going):
+                continue
+            before = int(step * (num_frames - 1) * rng.uniform(0.2, 0.8))
+            start = int(np.clip(rng.choice(going) - before, 0, latest))
         frames = np.minimum(start + step * np.arange(num_frames), last)
         images, masks = render(scene, frames, (size, size))
         masks = masks.transpose(1, 0, 2, 3)
         visible = masks[0].reshape(masks.shape[1], -1).sum(axis=1) >= 0.003 * size * size
         if visible.any():
             return images, np.ascontiguousarray(masks[:, visible])
+
+
+def _alike(scene: Scene, rng: np.random.Generator) -> Scene:
+    """Give two things of a scene much the same colour."""
+    one, other = rng.permutation(len(scene.objects))[:2]
+    rgb = np.array(scene.objects[one].rgb) + rng.normal(0, rng.choice([0, 25]), 3)
+    r, g, b = np.clip(rgb, 0, 255).astype(int).tolist()
+    objects = list(scene.objects)
+    objects[other] = replace(objects[other], rgb=(r, g, b))
+    return replace(scene, objects=tuple(objects))
+
+
+def _going(scene: Scene) -> npt.NDArray[np.intp]:
+    """Return frames around which something goes out of sight, hidden or past the rim."""
+    from gar_video.synth.render import render_labels
+
+    times = np.arange(0, scene.num_frames, 3)
+    _, labels = render_labels(scene, times, (32, 32))
+    ids = np.arange(1, len(scene.objects) + 1)
+    seen = (labels.reshape(len(times), -1, 1) == ids).any(axis=1)
+    return times[1:][(seen[:-1] & ~seen[1:]).any(axis=1)]
 
 
 def mixed_clip(seed: int, *, size: int, num_frames: int) -> Clip:

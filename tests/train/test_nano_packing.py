@@ -127,7 +127,7 @@ def test_questions_are_tokens_of_the_pipelines(processor: GARProcessor) -> None:
     prompt = _as_asked(sample)
     asker = RenderedAsker(processor)
     text = "Where is <1> from <0>?"
-    question = asker._question(sample, text, "left of <0>", "where start")
+    question = asker._question(sample, text, "left of <0>", "where start", (1, 0))
     assert question.ids == processor.question_ids(parse_question(text), prompt)
     assert question.answer == processor.answer_ids(parse_question("left of <0>"), prompt)
 

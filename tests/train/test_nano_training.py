@@ -12,6 +12,7 @@ import torch
 from gar_video.processor import GARProcessor
 from gar_video.train.architecture import build_model
 from gar_video.train.asking import RenderedAsker
+from gar_video.train.fact_heads import FactHeads
 from gar_video.train.language import Curve, Learner, Stage, draw_steps
 from gar_video.train.optim import Both
 from gar_video.train.region_heads import RegionHeads
@@ -34,9 +35,15 @@ def test_training_lowers_the_loss(processor: GARProcessor) -> None:
     torch.manual_seed(0)
     model = build_model(processor.config)
     width = model.get_input_embeddings().weight.shape[1]
-    learner = Learner(model, processor, RegionHeads(width))
+    learner = Learner(model, processor, RegionHeads(width), FactHeads(width))
     matrices, others, slow = split_parameters(model, ("language_model.layers",))
-    optimiser = Both(matrices, [*others, *learner.heads.parameters()], 0.02, 2e-3, slow)
+    optimiser = Both(
+        matrices,
+        [*others, *learner.heads.parameters(), *learner.facts.parameters()],
+        0.02,
+        2e-3,
+        slow,
+    )
     curve = Curve(Path("unused"))
     losses = []
     steps = draw_steps((3, 0), processor, _STAGE, RenderedAsker(processor))

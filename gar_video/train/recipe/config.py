@@ -81,6 +81,7 @@ class TrainConfig:
     )
     learning_rate: float = _about("highest learning rate of AdamW", 1e-5)
     muon_rate: float = _about("highest learning rate of Muon, where it is the optimizer", 0.005)
+    slow: tuple[str, ...] = _about("parts trained at a tenth of these rates", ())
     weight_decay: float = _about("decoupled weight decay of matrices", 0.0)
     betas: tuple[float, ...] = _about("AdamW's two betas", (0.9, 0.999))
     grad_norm: float = _about("gradients are clipped to this norm; 0 for never", 1.0)
@@ -294,6 +295,7 @@ def _check(config: TrainConfig) -> None:
         raise TrainingError(f"betas is {list(config.betas)}; expected two numbers, each below 1")
     _check_parts("parts", config.parts, (*PARTS, "all"))
     _check_parts("lora.whole", config.lora.whole, PARTS)
+    _check_parts("slow", config.slow, PARTS)
     if not config.parts:
         raise TrainingError("parts is empty; expected at least one part to train, or all")
     if config.lora.rank < 1 or not 0 <= config.lora.dropout < 1:

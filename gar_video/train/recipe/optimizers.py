@@ -10,6 +10,7 @@ from torch import nn
 
 from gar_video.train.optim import Muon
 from gar_video.train.recipe.config import TrainConfig
+from gar_video.train.recipe.parts import part_of
 
 # Matrices inside the blocks of decoder and vision tower, adapters' included. The embedding, the
 # head and the projector are no maps within one space: under Muon their scale runs away.
@@ -28,60 +29,66 @@ def build(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
         model: The model, prepared: what needs gradients is trained.
         config: The run's configuration.
     """
-    trained = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
-    matrices = []
-    if config.optimizer == "muon":
-        matrices = [p for name, p in trained if p.ndim == 2 and _INSIDE.search(name)]
-    apart = {id(p) for p in matrices}
-    rest = [p for _, p in trained if id(p) not in apart]
-    decay, peak = config.weight_decay, config.learning_rate
-    groups: list[dict[str, Any]] = [
-        {"params": [p for p in rest if p.ndim >= 2], "weight_decay": decay, "peak": peak},
-        {"params": [p for p in rest if p.ndim < 2], "weight_decay": 0.0, "peak": peak},
-    ]
-    groups = [group for group in groups if group["params"]]
-    betas = (config.betas[0], config.betas[1])
+    named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+    betas, peak = (config.betas[0], config.betas[1]), config.learning_rate
+    matrices: list[dict[str, Any]] = []
+    others: list[dict[str, Any]] = []
+    for share in (1.0, 0.1):
+        own = [(name, p) for name, p in named if (_part(name) in config.slow) == (share < 1)]
+        to_muon = [
+            p for name, p in own
+            if config.optimizer == "muon" and p.ndim == 2 and _INSIDE.search(name)
+        ]  # fmt: skip
+        apart = {id(p) for p in to_muon}
+        rest = [p for _, p in own if id(p) not in apart]
+        decay = {"weight_decay": config.weight_decay}
+        matrices.append({"params": to_muon, **decay, "peak": config.muon_rate * share})
+        others += [
+            {"params": [p for p in rest if p.ndim >= 2], **decay, "peak": peak * share},
+            {"params": [p for p in rest if p.ndim < 2], "weight_decay": 0.0, "peak": peak * share},
+        ]
+    matrices = [group for group in matrices if group["params"]]
+    others = [group for group in others if group["params"]]
     if not matrices:
-        return torch.optim.AdamW(groups, lr=peak, betas=betas)
-    own = {"params": matrices, "weight_decay": decay, "peak": config.muon_rate}
-    return MuonBesideAdamW(own, groups, peak, betas)
+        return torch.optim.AdamW(others, lr=peak, betas=betas)
+    return MuonBesideAdamW(matrices, others, peak, betas)
+
+
+def _part(name: str) -> str | None:
+    return part_of(name.replace("base_layer.", ""))
 
 
 class MuonBesideAdamW(torch.optim.Optimizer):
     """Muon and AdamW as one optimiser with one state, so that it is kept and resumed like any.
 
     Args:
-        matrices: Muon's group.
-        others: AdamW's groups; may be empty.
+        matrices: Muon's groups.
+        others: AdamW's groups; may be none.
         learning_rate: AdamW's rate.
         betas: AdamW's.
     """
 
     def __init__(
         self,
-        matrices: dict[str, Any],
+        matrices: list[dict[str, Any]],
         others: list[dict[str, Any]],
         learning_rate: float,
         betas: tuple[float, float],
     ) -> None:
-        super().__init__([matrices, *others], {"lr": learning_rate})
-        self._muon = Muon(matrices["params"], lr=matrices["peak"])
-        self._adamw: torch.optim.AdamW | None = None
+        super().__init__([*matrices, *others], {"lr": learning_rate})
+        plain = [dict(group) for group in matrices]
+        self._parts: list[torch.optim.Optimizer] = [Muon(plain)]
         if others:
-            self._adamw = torch.optim.AdamW(
-                [dict(group) for group in others], lr=learning_rate, betas=betas
-            )
-        for optimizer in (self._muon, self._adamw):
-            if optimizer is not None:
-                optimizer.state = self.state
+            plain = [dict(group) for group in others]
+            self._parts.append(torch.optim.AdamW(plain, lr=learning_rate, betas=betas))
+        for part in self._parts:
+            part.state = self.state
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:
         """Take one step of both, at the rates that the groups hold."""
-        first, *rest = self.param_groups
-        self._muon.param_groups[0].update(lr=first["lr"], weight_decay=first["weight_decay"])
-        self._muon.step()
-        if self._adamw is not None:
-            for own, group in zip(self._adamw.param_groups, rest, strict=True):
-                own["lr"] = group["lr"]
-            self._adamw.step()
+        own = [group for part in self._parts for group in part.param_groups]
+        for inner, outer in zip(own, self.param_groups, strict=True):
+            inner["lr"] = outer["lr"]
+        for part in self._parts:
+            part.step()
