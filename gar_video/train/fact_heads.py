@@ -22,8 +22,6 @@ from gar_video.train.samples import Sample
 
 #: Where a thing is in the first and in the last frame that shows it.
 _PLACES = ("start", "end")
-#: Read early, as regions show them at once; everything else has to be made out first.
-_PLAIN = ("color", "shape", "size", *_PLACES)
 
 #: Kind of question -> what has to be known of each thing that it names.
 _NEEDED: dict[str, tuple[str, ...]] = {
@@ -116,7 +114,7 @@ class FactHeads(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.early, self.late = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.norm = nn.LayerNorm(width)
         self.read = nn.ModuleDict(
             {
                 f"{name} {fact}": nn.Linear(width, 2 if fact in _PLACES else CLASSES[fact])
@@ -126,28 +124,25 @@ class FactHeads(nn.Module):
         )
 
     def loss(
-        self, early: torch.Tensor, late: torch.Tensor, layout: Layout, truth: FactTruth
+        self, hidden: torch.Tensor, layout: Layout, truth: FactTruth
     ) -> tuple[torch.Tensor, dict[str, float]]:
         """Return the loss and how right each head is.
 
         Args:
-            early: ``[B, L, D]`` of a middle layer, in which plain facts are to stand.
-            late: ``[B, L, D]`` of a later one, for all else.
+            hidden: ``[B, L, D]`` of the last layer but one: the last is to compare.
             layout: Of the batch.
             truth: Of its questions.
         """
         begin = answer_begins(layout)  # [Q]
-        plain = self.early(early.flatten(0, 1)[begin])  # [Q, D]
-        found = self.late(late.flatten(0, 1)[begin])
-        total, facts, right = early.new_zeros(()), 0, {}
+        states = self.norm(hidden.flatten(0, 1)[begin])  # [Q, D]
+        total, facts, right = hidden.new_zeros(()), 0, {}
         for head, (at, answers) in truth.classes.items():
-            states = plain if head[2:] in _PLAIN else found
             logits = self.read[head](states[at])
             total = total + F.cross_entropy(logits, answers, reduction="sum")
             facts += len(at)
             right[head] = float((logits.detach().argmax(1) == answers).float().mean())
         for head, (at, centres) in truth.places.items():
-            told = self.read[head](plain[at])
+            told = self.read[head](states[at])
             total = total + 20 * F.smooth_l1_loss(told, centres, beta=0.05, reduction="sum")
             facts += len(at)
             right[head] = float((told.detach() - centres).abs().mean())

@@ -191,7 +191,7 @@ class Learner:
             total = total + loss
             curve.add("loss", float(loss.detach()))
             if stage.fact_weight:
-                loss, right = self.facts.loss(middle[0], middle[1], layout, step.facts)
+                loss, right = self.facts.loss(middle[1], layout, step.facts)
                 total = total + stage.fact_weight * loss
                 for name, value in {"loss": float(loss.detach()), **right}.items():
                     curve.add(f"f.{name}", value)
