@@ -116,7 +116,13 @@ def nano_config(image_size: int = 192) -> Config:
     encoder = model["memory_encoder"]
     encoder["in_dim"] = width
     encoder["out_dim"] = memory
-    encoder["mask_downsampler"]["embed_dim"] = width
+    # Two steps of four instead of four of two: a third of the memory encoder's time.
+    encoder["mask_downsampler"] |= {
+        "embed_dim": width,
+        "kernel_size": 4,
+        "stride": 4,
+        "padding": 0,
+    }
     encoder["position_encoding"]["num_pos_feats"] = memory
     encoder["fuser"]["layer"]["dim"] = width
     encoder["fuser"]["layer"]["layer_scale_init_value"] = 0.1  # 1e-6 takes long to wake up

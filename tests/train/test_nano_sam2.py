@@ -9,22 +9,19 @@ import torch
 pytest.importorskip("tensordict", reason="sam2's training package needs the extra 'train'")
 
 from gar_video.errors import CheckpointError
-from gar_video.train.sam2 import (
-    Grouping,
-    Sam2Training,
-    Stage,
-    batch_of,
-    first_guess_j,
-    training_model,
-)
+from gar_video.train.sam2 import Sam2Training
+from gar_video.train.sam2_batch import at_loss_size, batch_of, first_guess_j
 from gar_video.train.sam2_data import drawn_clip, mixed_clip, rendered_clip
 from gar_video.train.sam2_eval import evaluate, prompt_for, rendered_test_clip
+from gar_video.train.sam2_grouping import Grouping
+from gar_video.train.sam2_stages import Stage
+from gar_video.train.sam2_start import training_model
 
 SMALL = {"clips": 2, "image_size": 64, "lr": 1e-3, "lr_end": 5e-4, "max_objects": 2}
 STAGES = (
     Stage(1, num_frames=1, encoder_only=True, **SMALL),
     Stage(2, num_frames=1, **SMALL),
-    Stage(2, num_frames=3, corrected=1.0, **{**SMALL, "image_size": 128}),
+    Stage(2, num_frames=3, corrected=1.0, singles=0.5, **{**SMALL, "image_size": 128}),
 )
 
 
@@ -76,6 +73,19 @@ def test_j_is_one_for_the_truth_and_zero_for_its_opposite():
         assert first_guess_j([output], truth) == [expected]
 
 
+def test_losses_see_the_share_of_each_larger_pixel():
+    masks = torch.zeros(1, 1, 8, 8, dtype=torch.bool)
+    masks[0, 0, :3] = True
+    low = torch.where(masks[0, :, None, ::4, ::4], 5.0, -5.0)  # [O, M, 2, 2]
+    outputs, truth = at_loss_size(
+        [{"multistep_pred_multimasks": [low], "multistep_pred_ious": [0]}], masks
+    )
+    assert truth[0, 0, :, 0].tolist() == [1.0, 0.5, 0.0, 0.0]
+    (high,) = outputs[0]["multistep_pred_multimasks_high_res"]
+    assert high.shape == (1, 1, 4, 4)
+    assert outputs[0]["multistep_pred_ious"] == [0]
+
+
 def test_grouping_prefers_codes_that_follow_the_objects():
     torch.manual_seed(0)
     grouping = Grouping(8, pointer=4)
@@ -109,6 +119,29 @@ def test_the_loss_falls(tmp_path):
     )
     losses = [run.step()["loss"] for _ in range(25)]
     assert np.mean(losses[-5:]) < 0.8 * np.mean(losses[:5])
+
+
+def test_a_frozen_encoder_stays_and_the_rest_learns(tmp_path):
+    run = Sam2Training(tmp_path, drawn_clip, stages=[Stage(2, num_frames=2, frozen=True, **SMALL)])
+    before = {name: value.clone() for name, value in run.model.state_dict().items()}
+    run.step()
+    moved = {
+        name.split(".")[0]
+        for name, value in run.model.state_dict().items()
+        if not torch.equal(value, before[name])
+    }
+    assert "image_encoder" not in moved
+    assert {"memory_attention", "memory_encoder", "sam_mask_decoder"} <= moved
+
+
+def test_a_run_starts_from_anothers_weights(tmp_path):
+    Sam2Training(tmp_path / "one", drawn_clip, stages=STAGES[:1], seed=4).save()
+    run = Sam2Training(tmp_path / "two", drawn_clip, stages=STAGES[:1], seed=5)
+    run.start_from(tmp_path / "one" / "checkpoint.safetensors")
+    other = Sam2Training(tmp_path / "one", drawn_clip, stages=STAGES[:1], seed=4)
+    assert run.state.step == 0
+    for name, value in other.model.state_dict().items():
+        assert torch.equal(value, run.model.state_dict()[name]), name
 
 
 def test_a_run_continues_to_the_bit(tmp_path):
