@@ -1,0 +1,1 @@
+"""Footage of many cameras in, a table of answers out."""
