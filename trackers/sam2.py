@@ -8,7 +8,7 @@ from importlib.machinery import PathFinder
 from importlib.util import find_spec
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from gar_video.trackers.sam2_build import build_predictor
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from gar_video.video import Video
 
 Progress = Callable[[int, int], None]
+Mode = Literal["exact", "fast"]
 
 
 class Sam2Tracker:
@@ -38,15 +39,20 @@ class Sam2Tracker:
     giving it the object's prompts, then ``propagate_in_video``, then
     ``propagate_in_video(reverse=True)``. Memory does not grow with the clip.
 
+    The mode ``"fast"`` computes the objects of a frame together. Sums are then rounded in another
+    order, and a pixel on an object's very edge may come out otherwise.
+
     Args:
         predictor: A ``SAM2VideoPredictor``.
         config: Its configuration, needed to save it.
+        mode: ``"exact"`` or ``"fast"``.
         device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:N"`` or ``"mps"``.
         dtype: ``"auto"`` (bfloat16 on CUDA, float32 elsewhere), ``"float32"``, ``"bfloat16"`` or
             ``"float16"``. Weights stay in float32; other types are used by autocast, as sam2 does.
 
     Raises:
         DeviceError: If the device is not there.
+        PromptError: If there is no such mode.
     """
 
     def __init__(
@@ -54,9 +60,13 @@ class Sam2Tracker:
         predictor: SAM2VideoPredictor,
         *,
         config: Config | None = None,
+        mode: Mode = "exact",
         device: str | torch.device = "auto",
         dtype: str | torch.dtype = "auto",
     ) -> None:
+        if mode not in ("exact", "fast"):
+            raise PromptError(f"mode is {mode!r}; expected 'exact' or 'fast'")
+        self.mode = mode
         self.device = resolve_device(device)
         self.dtype = resolve_dtype(dtype, self.device)
         self.config = config
@@ -73,6 +83,7 @@ class Sam2Tracker:
         device: str | torch.device = "auto",
         dtype: str | torch.dtype = "auto",
         config: Config | None = None,
+        mode: Mode = "exact",
     ) -> Sam2Tracker:
         """Load a checkpoint.
 
@@ -83,6 +94,7 @@ class Sam2Tracker:
             device: Where to compute.
             dtype: Number type to compute in.
             config: Architecture of a weights file that sam2 does not ship a configuration for.
+            mode: ``"exact"`` or ``"fast"``.
 
         Raises:
             CheckpointError: If it is missing, damaged, not SAM 2's, or needs unpickling.
@@ -90,7 +102,7 @@ class Sam2Tracker:
         """
         resolve_device(device)  # before a download
         predictor, found = load_predictor(name_or_path, config)
-        return cls(predictor, config=found, device=device, dtype=dtype)
+        return cls(predictor, config=found, mode=mode, device=device, dtype=dtype)
 
     @classmethod
     def from_config(
@@ -98,6 +110,7 @@ class Sam2Tracker:
         config: Config,
         *,
         seed: int = 0,
+        mode: Mode = "exact",
         device: str | torch.device = "auto",
         dtype: str | torch.dtype = "auto",
     ) -> Sam2Tracker:
@@ -106,6 +119,7 @@ class Sam2Tracker:
         Args:
             config: Such as ``nano_config()``.
             seed: The same seed gives the same weights; torch's own random state is left alone.
+            mode: ``"exact"`` or ``"fast"``.
             device: Where to compute.
             dtype: Number type to compute in.
 
@@ -116,7 +130,7 @@ class Sam2Tracker:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             predictor = build_predictor(config)
-        return cls(predictor, config=config, device=device, dtype=dtype)
+        return cls(predictor, config=config, mode=mode, device=device, dtype=dtype)
 
     def save_pretrained(self, folder: str | os.PathLike[str], *, half: bool = False) -> None:
         """Write ``config.yaml`` and ``model.safetensors``, which ``from_pretrained`` loads.
@@ -146,7 +160,12 @@ class Sam2Tracker:
             cancel: Asked before every frame; True stops with ``Cancelled``.
         """
         return Sam2Session(
-            self.predictor, video, dtype=self.dtype, offload_state=offload_state, cancel=cancel
+            self.predictor,
+            video,
+            dtype=self.dtype,
+            offload_state=offload_state,
+            cancel=cancel,
+            together=self.mode == "fast",
         )
 
     def track(

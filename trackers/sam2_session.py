@@ -16,6 +16,7 @@ import numpy.typing as npt
 import torch
 from gar_video.trackers.sam2_frames import LazyImages
 from gar_video.trackers.sam2_prompts import group_prompts
+from gar_video.trackers.sam2_together import in_step, track_together
 
 from gar_video.devices import memory_guard
 from gar_video.errors import Cancelled, PromptError
@@ -51,12 +52,15 @@ class Sam2Session:
         dtype: torch.dtype = torch.float32,
         offload_state: bool = False,
         cancel: Cancel | None = None,
+        together: bool = False,
     ) -> None:
         self.video = video
         self.resolution_wh: tuple[int, int] = (int(video.width), int(video.height))
         self._predictor: Any = predictor
         self._dtype = dtype
         self._cancel = cancel
+        # Where objects compete for pixels, sam2 one by one and a batch are not the same thing.
+        self._together = together and not predictor.non_overlap_masks_for_mem_enc
         self._last: int | None = None
         self._images = LazyImages(video, predictor.image_size)
         self._state = self._new_state(offload_state)
@@ -251,40 +255,66 @@ class Sam2Session:
     ) -> dict[int, tuple[npt.NDArray[np.bool_], float]]:
         """Run the objects on one frame; return id to mask and presence, and forget what it may."""
         state, predictor = self._state, self._predictor
-        ids, logits, scores = [], [], []
         with memory_guard(f"tracking on frame {frame}"), self._autocast():
             predictor.propagate_in_video_preflight(state)
-            for index, outputs in state["output_dict_per_obj"].items():
-                prompted = outputs["cond_frame_outputs"]
-                if not self._takes_part(prompted, frame, reverse, again):
-                    continue
-                output = prompted.get(frame)
-                if output is None:
-                    output, low_res = predictor._run_single_frame_inference(
-                        inference_state=state,
-                        output_dict=outputs,
-                        frame_idx=frame,
-                        batch_size=1,
-                        is_init_cond_frame=False,
-                        point_inputs=None,
-                        mask_inputs=None,
-                        reverse=reverse,
-                        run_mem_encoder=True,
-                    )
-                    outputs["non_cond_frame_outputs"][frame] = output
-                else:
-                    low_res = output["pred_masks"].to(predictor.device)
-                self._drop_unreachable(outputs, frame, reverse)
+            taking = {
+                index: outputs
+                for index, outputs in state["output_dict_per_obj"].items()
+                if self._takes_part(outputs["cond_frame_outputs"], frame, reverse, again)
+            }
+            found = self._run_objects(taking, frame, reverse)
+            scores = []
+            for index, (output, _) in found.items():
+                self._drop_unreachable(taking[index], frame, reverse)
                 tracked = state["frames_tracked_per_obj"][index]
                 tracked.clear()
                 tracked[frame] = _BACKWARDS if reverse else _FORWARDS
-                ids.append(state["obj_idx_to_id"][index])
-                logits.append(low_res)
                 scores.append(output["object_score_logits"].float().sigmoid().flatten())
-            masks = self._full_size(logits)
+            masks = self._full_size([logits for _, logits in found.values()])
         self._last = frame
         presence = torch.cat(scores).tolist() if scores else []
+        ids = [state["obj_idx_to_id"][index] for index in found]
         return dict(zip(ids, zip(masks, presence, strict=True), strict=True))
+
+    def _run_objects(
+        self, taking: dict[int, dict[str, dict[int, Any]]], frame: int, reverse: bool
+    ) -> dict[int, tuple[Any, torch.Tensor]]:
+        """Return each object's output and low-resolution logits on a frame, in given order."""
+        found: dict[int, tuple[Any, torch.Tensor]] = {}
+        new = []
+        for index, outputs in taking.items():
+            output = outputs["cond_frame_outputs"].get(frame)
+            if output is None:
+                new.append((index, outputs))
+            else:
+                found[index] = output, output["pred_masks"].to(self._predictor.device)
+        groups = in_step(new) if self._together else [[index] for index, _ in new]
+        for group in groups:
+            objects = [taking[index] for index in group]
+            made = self._run_group(objects, frame, reverse)
+            for index, outputs, (output, logits) in zip(group, objects, made, strict=True):
+                outputs["non_cond_frame_outputs"][frame] = output
+                found[index] = output, logits
+        return {index: found[index] for index in taking}
+
+    def _run_group(
+        self, objects: list[dict[str, dict[int, Any]]], frame: int, reverse: bool
+    ) -> list[tuple[Any, torch.Tensor]]:
+        if len(objects) > 1:
+            return track_together(self._predictor, self._state, objects, frame, reverse)
+        return [
+            self._predictor._run_single_frame_inference(
+                inference_state=self._state,
+                output_dict=objects[0],
+                frame_idx=frame,
+                batch_size=1,
+                is_init_cond_frame=False,
+                point_inputs=None,
+                mask_inputs=None,
+                reverse=reverse,
+                run_mem_encoder=True,
+            )
+        ]
 
     def _full_size(self, logits: list[torch.Tensor]) -> list[npt.NDArray[np.bool_]]:
         """Bring low-resolution logits to the video's size and threshold them at 0."""
