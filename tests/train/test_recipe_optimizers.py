@@ -66,6 +66,26 @@ def test_matrices_inside_blocks_go_to_muon(tiny, squares_data, more, to_muon, no
     )
 
 
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_slow_parts_are_given_a_tenth_of_the_rates(tiny, squares_data, optimizer):
+    wanted = config(
+        tiny / "gar", tiny / "out", squares_data, optimizer=optimizer, slow=["vision", "projector"]
+    )
+    model = load_checkpoint(tiny / "gar", device="cpu", dtype="float32").model
+    parts.prepare(model, wanted, torch.float32)
+    names = {id(p): name for name, p in model.named_parameters()}
+    shares: dict[str | None, set[float]] = {}
+    for group in optimizers.build(model, wanted).param_groups:
+        for parameter in group["params"]:
+            part = parts.part_of(names[id(parameter)])
+            shares.setdefault(part, set()).add(group["peak"])
+    fast = {wanted.learning_rate} | ({wanted.muon_rate} if optimizer == "muon" else set())
+    assert shares["language_model"] == fast
+    assert shares["vision"] == {rate * 0.1 for rate in fast}
+    assert shares["projector"] == {wanted.learning_rate * 0.1}
+    assert shares["mask_embedding"] == {wanted.learning_rate}
+
+
 def test_muon_learns_and_goes_on_where_it_was(tiny, squares_data, tmp_path):
     more = {"steps": 20, "batch": 2, "optimizer": "muon", "muon_rate": 0.02, "save_every": 10}
     whole = train(config(tiny / "gar", tmp_path / "whole", squares_data, **more))
