@@ -34,6 +34,8 @@ class MotionDetector:
         threshold: float = 25.0,
     ) -> None:
         self.min_share, self.most = min_share, most
+        self._history = history
+        self._began = False
         self._subtractor: Any = cv2.createBackgroundSubtractorMOG2(history, threshold, False)
 
     def __call__(self, frame: npt.NDArray[np.uint8]) -> sv.Detections:
@@ -47,7 +49,13 @@ class MotionDetector:
         """
         import supervision as sv
 
-        moving = self._subtractor.apply(frame)
+        # The first frame is all ground; OpenCV's own rate would also take in at once what is new
+        # while the stream is young.
+        rate = 1 / self._history if self._began else 1.0
+        moving = self._subtractor.apply(frame, learningRate=rate)
+        if not self._began:
+            self._began = True
+            return sv.Detections.empty()
         side = max(3, min(frame.shape[:2]) // 120 | 1)
         kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
         moving = cv2.morphologyEx(moving, cv2.MORPH_OPEN, kernel)

@@ -157,9 +157,10 @@ class CaptureSource:
             if failures:
                 self.reconnections, failures = self.reconnections + 1, 0
                 _log.warning("%s is back", shown(self._address))
-            began = time.monotonic() if began is None else began
+            now = time.monotonic()
+            began = now if began is None else began
             image = np.ascontiguousarray(_as_bgr(picture)[..., ::-1])
-            yield LiveFrame(index, time.monotonic() - began, image)
+            yield LiveFrame(index, now - began, image)
             index += 1
 
     def _seek_again(self, failures: int) -> None:

@@ -165,10 +165,13 @@ def region_of(
     kept_wh: tuple[int, int],
 ) -> tuple[float, float, float, float] | dict[str, Any]:
     """Return where an object is in a kept picture: its mask as RLE, or its box without one."""
-    from gar_video.masks import encode, resize
+    from gar_video.masks import encode
 
     if mask is not None and mask.any():
-        small = mask if size_wh == kept_wh else resize(mask, kept_wh)
+        small: Any = mask
+        if size_wh != kept_wh:
+            # OpenCV lets go of the interpreter meanwhile, which the user's loop needs.
+            small = cv2.resize(mask.view(np.uint8), kept_wh, interpolation=cv2.INTER_NEAREST_EXACT)
         if small.any():
             return dict(encode(small))
     scale_x, scale_y = kept_wh[0] / size_wh[0], kept_wh[1] / size_wh[1]

@@ -14,7 +14,7 @@ W, H = 64, 48
 
 
 class FakeGar:
-    """Answers with the mean colour of each object's region in the last frame, after a while."""
+    """Answers with the median colour of each object's region in the last frame, after a while."""
 
     def __init__(self, seconds=0.0, fail=(), num_frames=4, tile_size=112):
         config = SimpleNamespace(num_frames=num_frames, tile_size=tile_size)
@@ -33,7 +33,7 @@ class FakeGar:
             raise DeviceError("out of memory")
         tracks.check_fits(video)
         seen = [int(frame) for frame in tracks[object_id].frames]
-        pixels = video[seen[-1]][tracks[object_id].mask(seen[-1])].mean(axis=0).round()
+        pixels = np.median(video[seen[-1]][tracks[object_id].mask(seen[-1])], axis=0)
         text = ",".join(str(int(value)) for value in pixels)
         return [self._answer("Describe", object_id, video, text)]
 
