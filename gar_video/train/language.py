@@ -43,7 +43,7 @@ class Stage:
         full: Share of scenes of the full level.
         tokens: Tokens a step, about: sets how many clips are in it.
         region_weight: Weight of the region heads' loss.
-        fact_weight: Weight of the loss of the heads in the questions.
+        fact_weight: Weight of the loss of the heads at the answers.
         ask: Whether questions are asked; otherwise only the heads learn.
         train_vision: Whether the vision tower learns too.
         lr: Rates of Muon and AdamW.
@@ -104,7 +104,7 @@ class Step:
         batch: Frames, masks, boxes.
         layout: Where the tokens lie.
         truth: What the region heads are to say.
-        facts: What the heads in the questions are to say.
+        facts: What the heads at the answers are to say.
         kinds: Kind of each question, in order.
         clips: How many clips there are.
     """
@@ -144,14 +144,7 @@ def draw_steps(
         layout = lay_out(batch, processor.config.tokens_per_tile)
         kinds = [question.kind for sample in samples for question in sample.questions]
         truth = region_truth(samples)
-        yield Step(
-            batch,
-            layout,
-            truth,
-            fact_truth(samples, truth, processor.prompt_ids),
-            kinds,
-            len(samples),
-        )
+        yield Step(batch, layout, truth, fact_truth(samples, truth), kinds, len(samples))
 
 
 def _draw(
@@ -198,7 +191,7 @@ class Learner:
             total = total + loss
             curve.add("loss", float(loss.detach()))
             if stage.fact_weight:
-                loss, right = self.facts.loss(middle[0], middle[1], layout, step.facts)
+                loss, right = self.facts.loss(middle[1], layout, step.facts)
                 total = total + stage.fact_weight * loss
                 for name, value in {"loss": float(loss.detach()), **right}.items():
                     curve.add(f"f.{name}", value)

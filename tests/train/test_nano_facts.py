@@ -38,19 +38,17 @@ def test_answers_begin_where_their_questions_end(
     assert layout.ids.flatten()[begins].tolist() == [question.ids[-1] for question in questions]
 
 
-def test_facts_are_of_the_things_in_the_order_named(
-    processor: GARProcessor, samples: list[Sample]
-) -> None:
-    truth = fact_truth(samples, region_truth(samples), processor.prompt_ids)
+def test_facts_are_of_the_things_in_the_order_named(samples: list[Sample]) -> None:
+    truth = fact_truth(samples, region_truth(samples))
     questions = [(sample, question) for sample in samples for question in sample.questions]
     for place, name in enumerate("ab"):
-        at, answers = truth.answers[f"{name} shape"]
+        at, answers = truth.classes[f"{name} shape"]
         assert len(at)
         for number, answer in zip(at.tolist(), answers.tolist(), strict=True):
             sample, question = questions[number]
             thing = sample.objects[question.slots[place]]
             assert answer == int(sample.truth.labels.shape[thing])
-        at, centres = truth.answers[f"{name} end"]
+        at, centres = truth.places[f"{name} end"]
         for number, centre in zip(at.tolist(), centres.tolist(), strict=True):
             sample, question = questions[number]
             slot = question.slots[place]
@@ -59,35 +57,15 @@ def test_facts_are_of_the_things_in_the_order_named(
             assert centre == pytest.approx(true.tolist(), abs=1e-6)
 
 
-def test_facts_are_known_where_things_are_named(
-    processor: GARProcessor, samples: list[Sample]
-) -> None:
-    truth = fact_truth(samples, region_truth(samples), processor.prompt_ids)
+def test_heads_read_where_answers_begin(processor: GARProcessor, samples: list[Sample]) -> None:
     layout = lay_out(pack(samples), processor.config.tokens_per_tile)
-    questions = [(sample, question) for sample in samples for question in sample.questions]
-    begins = answer_begins(layout)[truth.names[:, 0]] - truth.names[:, 1]
-    tokens = layout.ids.flatten()[begins].tolist()
-    assert set(tokens) == set(processor.prompt_ids[:2])
-    at, answers = truth.named["shape"]
-    for row, answer in zip(at.tolist(), answers.tolist(), strict=True):
-        sample, _ = questions[int(truth.names[row, 0])]
-        thing = sample.objects[processor.prompt_ids.index(tokens[row])]
-        assert answer == int(sample.truth.labels.shape[thing])
-
-
-def test_heads_read_names_and_answers_and_nothing_else(
-    processor: GARProcessor, samples: list[Sample]
-) -> None:
-    layout = lay_out(pack(samples), processor.config.tokens_per_tile)
-    truth = fact_truth(samples, region_truth(samples), processor.prompt_ids)
-    early, late = (torch.randn(*layout.ids.shape, 8, requires_grad=True) for _ in ("early", "late"))
-    loss, right = FactHeads(8).loss(early, late, layout, truth)
+    truth = fact_truth(samples, region_truth(samples))
+    heads = FactHeads(8)
+    hidden = torch.randn(*layout.ids.shape, 8, requires_grad=True)
+    loss, right = heads.loss(hidden, layout, truth)
     loss.backward()
     assert torch.isfinite(loss)
-    assert set(right) == {*truth.answers, *(f"n {name}" for name in truth.named)}
-    begins = answer_begins(layout)
-    names = begins[truth.names[:, 0]] - truth.names[:, 1]
-    for states, places in ((early, names), (late, begins)):
-        touched = states.grad.flatten(0, 1).abs().sum(1).nonzero().flatten().tolist()
-        assert touched
-        assert set(touched) <= set(places.tolist())
+    assert set(right) == {*truth.classes, *truth.places}
+    touched = hidden.grad.flatten(0, 1).abs().sum(1).nonzero().flatten().tolist()
+    assert touched
+    assert set(touched) <= set(answer_begins(layout).tolist())
