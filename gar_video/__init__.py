@@ -20,6 +20,7 @@ _HOME = {
     "GARVideo": "gar_video.pipeline",
     "LiveAnswer": "gar_video.live",
     "LiveDescriber": "gar_video.live",
+    "Timeline": "gar_video.timeline",
     "Track": "gar_video.tracks",
     "Tracks": "gar_video.tracks",
     "Video": "gar_video.video",
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from gar_video.live import LiveAnswer as LiveAnswer
     from gar_video.live import LiveDescriber as LiveDescriber
     from gar_video.pipeline import GARVideo as GARVideo
+    from gar_video.timeline import Timeline as Timeline
     from gar_video.tracks import Track as Track
     from gar_video.tracks import Tracks as Tracks
     from gar_video.video import Video as Video

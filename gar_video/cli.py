@@ -18,7 +18,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from gar_video.commands import demo, live, questions, track, trackers
+from gar_video.commands import annotate, demo, live, questions, timeline, track, trackers
 from gar_video.commands.console import own_warnings, say_error
 from gar_video.commands.options import POINTING_HELP
 from gar_video.commands.pointing import PointingCommand
@@ -91,8 +91,10 @@ def _top(
 
 for _command in (track.track, questions.describe, questions.ask, questions.choose):
     app.command(cls=PointingCommand, epilog=POINTING_HELP)(_command)
-for _command in (live.live, trackers.trackers, demo.demo):
-    app.command()(_command)
+for _plain in (
+    timeline.timeline, annotate.annotate, annotate.sheet, live.live, trackers.trackers, demo.demo,
+):  # fmt: skip
+    app.command()(_plain)
 
 
 def run(argv: Sequence[str]) -> int:

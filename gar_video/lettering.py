@@ -125,3 +125,73 @@ def panel(width: int, size: int, entries: Sequence[Entry], height: int | None = 
             y += step
         y += pad // 2
     return np.asarray(image).copy()
+
+
+def paragraph(text: str, width: int, size: int) -> Picture:
+    """Draw words on paper, wrapped, without any margin but below.
+
+    Args:
+        text: The words.
+        width: Pixels.
+        size: Height of the letters, in pixels.
+    """
+    from PIL import Image, ImageDraw
+
+    lines, step = wrap(text, width - 4, size), round(size * 1.3)
+    image = Image.new("RGB", (width, step * len(lines) + size // 2), PAPER)
+    draw = ImageDraw.Draw(image)
+    for at, line in enumerate(lines):
+        draw.text((2, at * step), line, fill=INK, font=font(size))
+    return np.asarray(image).copy()
+
+
+#: Words beside an object are cut after so many lines.
+CALLOUT_LINES = 5
+
+
+@lru_cache(maxsize=128)
+def callout(name: str, text: str, width: int, size: int, color: RGB) -> npt.NDArray[np.uint8]:
+    """Draw words to stand in a picture: the object's name in its colour, the words beside it.
+
+    Args:
+        name: The object's name.
+        text: The words; what does not fit into ``CALLOUT_LINES`` lines ends in dots.
+        width: Pixels that a line of words may have.
+        size: Height of the letters, in pixels.
+        color: The object's colour.
+
+    Returns:
+        ``(H, W, 4)`` uint8 RGBA; read-only.
+    """
+    from PIL import Image, ImageDraw
+
+    lines = wrap(text, width, size)
+    if len(lines) > CALLOUT_LINES:
+        lines = lines[:CALLOUT_LINES]
+        while lines[-1] and font(size).getlength(f"{lines[-1]} …") > width:
+            lines[-1] = lines[-1][:-1]
+        lines[-1] = f"{lines[-1].rstrip(' ,.;')} …"
+    face, step, pad = font(size), round(size * 1.25), max(3, size // 3)
+    chip = round(face.getlength(name)) + 2 * pad
+    wide = chip + round(max(face.getlength(line) for line in lines)) + 2 * pad
+    high = step * len(lines) + pad
+    # Drawn large and made small: Pillow's own shapes have hard edges.
+    large = Image.new("RGBA", (4 * wide, 4 * high), (0, 0, 0, 0))
+    shapes = ImageDraw.Draw(large)
+    round_off = 4 * max(2, size // 4)
+    shapes.rounded_rectangle((0, 0, 4 * wide - 1, 4 * high - 1), round_off, fill=(*PAPER, 232))
+    shapes.rounded_rectangle((0, 0, 4 * chip, 4 * high - 1), round_off, fill=(*color, 255))
+    shapes.rectangle((4 * chip - round_off, 0, 4 * chip, 4 * high - 1), fill=(*color, 255))
+    shapes.rounded_rectangle(
+        (0, 0, 4 * wide - 1, 4 * high - 1), round_off, outline=(*color, 255), width=4
+    )
+    image = large.resize((wide, high), Image.Resampling.LANCZOS)
+    draw = ImageDraw.Draw(image)
+    bright = 0.3 * color[0] + 0.59 * color[1] + 0.11 * color[2] > 150
+    ink = (0, 0, 0, 255) if bright else (255, 255, 255, 255)
+    draw.text((pad, pad // 2), name, fill=ink, font=face)
+    for at, line in enumerate(lines):
+        draw.text((chip + pad, pad // 2 + at * step), line, fill=(*INK, 255), font=face)
+    picture = np.asarray(image).copy()
+    picture.setflags(write=False)
+    return picture

@@ -164,10 +164,10 @@ def _segments(
     cancel: Callable[[], bool] | None,
 ) -> Iterator[Segment]:
     """Describe every object in every window in which it is seen."""
-    for done, window in enumerate(plan.windows, start=1):
+    for at in range(len(plan.windows)):
         looks = []
         for object_id in plan.objects:
-            seen = _seen_in(plan.tracks[object_id], window)
+            seen = _seen_in(plan.tracks[object_id], plan.windows, at)
             if seen is not None:
                 looks.append((seen, _look(gar, plan, object_id, seen)))
         for group in _groups(plan.video, looks):
@@ -179,15 +179,48 @@ def _segments(
                 mine = pictures[np.searchsorted(frames, view.frames)]
                 yield _segment(gar, plan, view, seen, mine)
         if progress is not None:
-            progress(done, len(plan.windows))
+            progress(at + 1, len(plan.windows))
 
 
-def _seen_in(track: Track, window: range) -> range | None:
-    """Return from where to where an object is seen in a window."""
+def _seen_in(track: Track, windows: Sequence[range], at: int) -> range | None:
+    """Return from where to where an object is seen in a window.
+
+    A glimpse of it where it comes or goes, of less than a quarter of a window, says little alone:
+    it belongs to the neighbouring window.
+    """
+    mine = _part(track, windows[at])
+    if mine is None or _glimpse(track, windows, at):
+        return None
+    before, after = at - 1, at + 1
+    if before >= 0 and _glimpse(track, windows, before) == "coming":
+        mine = range(cast(range, _part(track, windows[before])).start, mine.stop)
+    if after < len(windows) and _glimpse(track, windows, after) == "going":
+        mine = range(mine.start, cast(range, _part(track, windows[after])).stop)
+    return mine
+
+
+def _part(track: Track, window: range) -> range | None:
     first, end = np.searchsorted(track.frames, [window.start, window.stop]).tolist()
     if first == end:
         return None
     return range(int(track.frames[first]), int(track.frames[end - 1]) + 1)
+
+
+def _glimpse(track: Track, windows: Sequence[range], at: int) -> str:
+    """Say whether an object is only ``"coming"`` or ``"going"`` in a window."""
+
+    def short(place: int) -> bool:
+        part = _part(track, windows[place]) if 0 <= place < len(windows) else None
+        return part is None or len(part) < len(windows[place]) / 4
+
+    part = _part(track, windows[at])
+    if part is None or not short(at):
+        return ""
+    if part.stop == windows[at].stop and not short(at + 1) and track.is_visible(part.stop):
+        return "coming"
+    if part.start == windows[at].start and not short(at - 1) and track.is_visible(part.start - 1):
+        return "going"
+    return ""
 
 
 def _parts_for(plan: Plan, object_id: int) -> list[QuestionPart]:

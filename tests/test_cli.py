@@ -267,7 +267,7 @@ def test_pictures_are_written(capsys):
     assert status == 0, err
     drawn = Video("a.mp4")
     assert len(drawn) == 24
-    assert drawn.height > SIZE[1]  # room for the words
+    assert drawn.resolution_wh == SIZE
     assert Image.open("s.png").size[0] > 500
 
 

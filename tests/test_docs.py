@@ -75,13 +75,20 @@ def test_command_line_page(line, capsys):
 
 
 @pytest.mark.parametrize(
+    "line", [pytest.param(line, id=line[:60]) for line in shell("docs/timeline.md")]
+)
+def test_timeline_page(line, capsys):
+    assert run(shlex.split(line, comments=True)[1:]) == 0, capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
     "line", [pytest.param(line, id=line[:60]) for line in shell("docs/live.md")]
 )
 def test_live_page(line, capsys):
     assert run(shlex.split(line, comments=True)[1:]) == 0, capsys.readouterr().err
 
 
-@pytest.mark.parametrize("file", ["README.md", "docs/tracks.md", "docs/live.md"])
+@pytest.mark.parametrize("file", ["README.md", "docs/tracks.md", "docs/live.md", "docs/timeline.md"])
 def test_python_shown(file, capsys):
     for code in blocks(file, "python"):
         exec(compile(code, file, "exec"), {})

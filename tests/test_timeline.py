@@ -116,6 +116,25 @@ def told(monkeypatch):
     )
 
 
+@pytest.mark.parametrize(
+    ("seen", "expected"),
+    [
+        pytest.param(range(0, 24), [(0, 8), (8, 16), (16, 24)], id="always"),
+        pytest.param(range(7, 24), [(7, 16), (16, 24)], id="glimpse-before"),
+        pytest.param(range(0, 17), [(0, 8), (8, 17)], id="glimpse-after"),
+        pytest.param(range(6, 24), [(6, 8), (8, 16), (16, 24)], id="a-quarter-is-a-window"),
+        pytest.param(range(9, 10), [(9, 10)], id="nothing-but-a-glimpse"),
+        pytest.param(range(7, 9), [(7, 8), (8, 9)], id="two-glimpses"),
+    ],
+)
+def test_glimpses_belong_to_the_window_beside(gar, told, seen, expected):
+    masks = np.zeros((24, 32, 32), bool)
+    masks[seen.start : seen.stop, 4:20, 4:20] = True
+    video = Video(np.zeros((24, 32, 32, 3), np.uint8), fps=8)
+    made = gar.timeline(video, Tracks.from_masks({1: masks}), every_s=1.0, frames=1)
+    assert [(s.start_s * 8, s.end_s * 8) for s in made.segments] == expected
+
+
 def test_summaries_say_whose_words_they_are(gar, squares, told, monkeypatch):
     video, tracks = squares
     none = Tracks.from_masks(

@@ -155,8 +155,9 @@ def test_annotated_video_keeps_frames_and_times(squares, tmp_path):
     video, tracks = squares
     done = []
     write_annotated_video(
-        tmp_path / "a.mp4", video, tracks, {1: "a red square"}, progress=lambda *x: done.append(x)
-    )
+        tmp_path / "a.mp4", video, tracks, {1: "a red square"}, place="below",
+        progress=lambda *x: done.append(x),
+    )  # fmt: skip
     written = Video(tmp_path / "a.mp4")
     assert len(written) == len(video)
     assert np.allclose(written.times_s, video.times_s, atol=1e-4)
