@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _PLENTY = TokenBudget(1 << 40, 1, 1 << 40)
 _AT_ONCE = 16  # objects decoded together
+_MARGIN = 0.1  # of a box's sides: a mask may reach so far beyond its box
 
 
 def refine_masks(
@@ -55,7 +56,8 @@ def refine_masks(
         cancel: Asked before every frame; True stops.
 
     Returns:
-        The same tracks, with masks in those frames. Where SAM 2 sees nothing in a box, it stays.
+        The same tracks, with masks in those frames, cut where they reach far beyond their box.
+        Where SAM 2 sees nothing in a box, it stays.
 
     Raises:
         TracksError: If the tracks do not fit the video, or an id is unknown.
@@ -75,11 +77,10 @@ def refine_masks(
             for first in range(0, len(present), _AT_ONCE):
                 part = slice(first, first + _AT_ONCE)
                 found = masks_of_boxes(session, frame, boxes[part])
-                masks.update(
-                    ((object_id, frame), mask)
-                    for object_id, mask in zip(present[part], found, strict=True)
-                    if mask.any()
-                )
+                for object_id, mask, box in zip(present[part], found, boxes[part], strict=True):
+                    inside = cut_to_box(mask, box)
+                    if inside.any():
+                        masks[object_id, frame] = inside
             if progress is not None:
                 progress(done, len(wanted))
     return _with_masks(tracks, masks)
@@ -107,6 +108,17 @@ def _wanted(
                     if ids[row] not in present:
                         present.append(ids[row])
     return wanted
+
+
+def cut_to_box(mask: npt.NDArray[np.bool_], xyxy: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
+    """Return the part of an ``(H, W)`` mask that lies in a box or close by."""
+    x1, y1, x2, y2 = xyxy
+    more_x, more_y = _MARGIN * (x2 - x1), _MARGIN * (y2 - y1)
+    columns = slice(max(int(x1 - more_x), 0), int(np.ceil(x2 + more_x)))
+    rows = slice(max(int(y1 - more_y), 0), int(np.ceil(y2 + more_y)))
+    inside = np.zeros_like(mask)
+    inside[rows, columns] = mask[rows, columns]
+    return inside
 
 
 @torch.inference_mode()

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from gar_video.trackers import Sam2Tracker, refine_masks
+from gar_video.trackers.refine import cut_to_box
 from gar_video.trackers.sam2_config import nano_config
 
 from gar_video import Box, Tracks, Video
@@ -54,7 +55,15 @@ def test_masks_are_those_of_the_prompts_on_frames_looked_at(sam, scene):
         prompt = Box(frame=frame, xyxy=tuple(tracks[1].box_xyxy(frame)), object_id=1)
         with sam.session(video) as session:
             alone = session.add([prompt])[frame]
-        assert np.array_equal(refined[1].mask(frame), alone.mask[0])
+        expected = cut_to_box(alone.mask[0], tracks[1].box_xyxy(frame))
+        assert np.array_equal(refined[1].mask(frame), expected)
+
+
+def test_masks_are_cut_near_their_boxes():
+    mask = np.ones((20, 30), bool)
+    assert np.argwhere(~cut_to_box(mask, np.array([0, 0, 30, 20]))).size == 0
+    cut = cut_to_box(mask, np.array([10, 5, 20, 15]))
+    assert np.array_equal(np.argwhere(cut)[[0, -1]], [[4, 9], [15, 20]])
 
 
 def test_masks_fit_the_things(sam, scene):
