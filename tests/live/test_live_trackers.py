@@ -89,7 +89,7 @@ def test_no_answer_goes_to_the_wrong_id(seconds):
         for one in given:
             assert nearest(one.text, colors)[0] == one.object_id
             checked += 1
-    assert checked > 40
+    assert checked >= 15
 
 
 @pytest.mark.parametrize("name", ["ByteTrackTracker", "SORTTracker"])
@@ -199,6 +199,7 @@ def clip(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_example_mot_to_words(clip, capsys):
     tracks = Tracks.load(clip / "clip.tracks.json")
     with pytest.warns(UserWarning, match="cannot hold masks"):
