@@ -76,6 +76,7 @@ class Callouts:
         self._cell = max(3, round(min(width, height) / 72))
         self._grid = (-(-height // self._cell), -(-width // self._cell))
         self._placed: dict[int, _Placed] = {}
+        self._refused_s: dict[int, float] = {}
         self._thought_s = -np.inf
         #: Ids of objects whose words found no room at some time.
         self.crowded_out: set[int] = set()
@@ -98,9 +99,11 @@ class Callouts:
         for object_id in self._placed:
             if object_id not in fresh:
                 self._place(object_id, ahead, now, new=False)
-        for object_id in [key for key in fresh if self._lapping(key)]:
-            self.crowded_out.add(object_id)
-            del self._placed[object_id]
+        for object_id in reversed(fresh):
+            if self._lapping(object_id):
+                self.crowded_out.add(object_id)
+                self._refused_s[object_id] = now
+                del self._placed[object_id]
 
     def _update(self, frame: int, now: float) -> list[int]:
         """Let words go whose time or object has gone; return the ids of new ones."""
@@ -114,7 +117,8 @@ class Callouts:
             ):
                 del self._placed[object_id]
                 held = None
-            if box is None or not text:
+            refused_s = self._refused_s.get(object_id, -np.inf)
+            if box is None or not text or (held is None and now - refused_s < _STAY_S):
                 continue
             whole: Box = (float(box[0]), float(box[1]), float(box[2]), float(box[3]))
             if held is None or held.text != text:

@@ -182,7 +182,7 @@ def timeline_html(timeline: Timeline) -> str:
             rows += f"<tr><td colspan=2>and {len(lines) - room} more</td></tr>"
         shown += min(room, len(lines))
         blocks.append(
-            f"<p>{swatch(color)} <b>{escaped(timeline.name(summary.object_id))}</b> "
+            f"<p>{swatch(color)} <b>{escaped(timeline.name(summary.object_id))}</b><br>"
             f"{_segments_svg(one, color)}<br>{escaped(summary.text)} "
             f'<small style="{_FAINT}">({_whose(summary.by)})</small></p><table>{rows}</table>'
         )
@@ -211,7 +211,7 @@ def _segments_svg(one: Timeline, color: tuple[int, int, int]) -> str:
         parts.append(
             f'<rect x="{row.start_s * scale:.1f}" y="2" height="{height - 4}" '
             f'width="{max(1.0, (row.end_s - row.start_s) * scale):.1f}" fill="rgb{color}" '
-            f'fill-opacity="{0.9 if at % 2 else 0.5}"><title>{escaped(row.text)}</title></rect>'
+            f'fill-opacity="{0.5 if at % 2 else 0.9}"><title>{escaped(row.text)}</title></rect>'
         )
     for event in one.events[:_MOST_SEGMENTS]:
         x = event.time_s * scale

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from gar_video.video import Video
 
 _HELD_BY_MP4 = frozenset(("aac", "mp3", "ac3", "eac3", "alac", "opus"))
+_AAC_RATES = (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)
 
 
 class Sound:
@@ -77,8 +78,12 @@ class Sound:
             self._target = container.add_stream_from_template(self._stream)
             self._packets = self._copied()
         else:
-            self._target = container.add_stream("aac", rate=self._stream.codec_context.sample_rate)
-            self._target.codec_context.layout = self._stream.codec_context.layout.name
+            # Raw sound may name no layout, and AAC has no rates beyond these.
+            layout, rate = self._stream.codec_context.layout, self._stream.codec_context.sample_rate
+            self._layout = {1: "mono", 2: "stereo"}.get(layout.nb_channels, layout.name)
+            self._target = container.add_stream(
+                "aac", rate=rate if rate in _AAC_RATES else 48_000, layout=self._layout
+            )
             self._packets = self._encoded()
         self._out = container
 
@@ -123,7 +128,7 @@ class Sound:
         context = self._target.codec_context
         resampler = av.AudioResampler(
             format=context.format.name if context.format else "fltp",
-            layout=self._stream.codec_context.layout.name,
+            layout=self._layout,
             rate=context.sample_rate,
         )
         rate = Fraction(1, context.sample_rate)
