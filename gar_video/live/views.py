@@ -41,7 +41,7 @@ class Picture:
         self._blob: npt.NDArray[np.uint8] | None = None
         if pixels.nbytes > _RAW_BYTES:
             # Both ways through BGR, as the codec takes it.
-            done, blob = cv2.imencode(".jpg", pixels[..., ::-1], _JPEG)
+            done, blob = cv2.imencode(".jpg", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), _JPEG)
             self._blob = blob if done else None
         if self._blob is None:
             self._pixels = pixels
@@ -53,7 +53,7 @@ class Picture:
             return self._pixels
         assert self._blob is not None
         decoded: Any = cv2.imdecode(self._blob, cv2.IMREAD_COLOR)
-        return decoded[..., ::-1]
+        return np.asarray(cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB), np.uint8)
 
 
 @dataclass(frozen=True, eq=False)
@@ -233,7 +233,7 @@ def views_of(taken: Taken, side: int, swap: bool) -> list[tuple[int, View]]:
     if kept_wh != (width, height):
         pixels = cv2.resize(pixels, kept_wh, interpolation=cv2.INTER_AREA)
     if swap:
-        pixels = np.ascontiguousarray(pixels[..., ::-1])
+        pixels = cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
     picture = Picture(pixels, taken.frame, taken.time_s)
     views = []
     for row in taken.rows:
