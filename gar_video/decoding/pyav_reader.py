@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import sys
 from collections import deque
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -118,7 +119,8 @@ class PyavReader:
     def __del__(self) -> None:
         # PyAV's containers and streams refer to each other: left to the garbage collector, dozens
         # of decoders and their frames would pile up first.
-        if hasattr(self, "_container"):
+        # At the interpreter's own end modules are half gone, and so is every need to tidy up.
+        if hasattr(self, "_container") and not sys.is_finalizing():
             self.close()
 
     def read(self, indices: Sequence[int]) -> Iterator[Image]:
