@@ -18,7 +18,7 @@ from gar_video.devices import resolve_device
 from gar_video.experiments import report
 from gar_video.experiments.folder import Folder, Settings, Update
 from gar_video.experiments.named import draw_named
-from gar_video.experiments.questions import Item, Plan, draw, score, share
+from gar_video.experiments.questions import Item, Plan, draw, rights, score
 from gar_video.experiments.replay import is_small
 from gar_video.experiments.training import Arm, Look, each_arm, recipe, train_arm
 from gar_video.model import GARModel
@@ -139,10 +139,9 @@ def _train(
     return made
 
 
-def _same(lines: Sequence[dict[str, Any]], base: Sequence[dict[str, Any]]) -> float:
-    """Return the share of questions answered as the base answered them."""
-    pairs = list(zip(lines, base, strict=True))
-    return sum(a["chosen"] == b["chosen"] for a, b in pairs) / len(pairs)
+def _same(lines: Sequence[dict[str, Any]], base: Sequence[dict[str, Any]]) -> list[bool]:
+    """Return which questions are answered as the base answered them."""
+    return [a["chosen"] == b["chosen"] for a, b in zip(lines, base, strict=True)]
 
 
 def _finish(
@@ -157,12 +156,12 @@ def _finish(
     for arm, runs in parts.items():
         looks = [run["looks"] for run in runs]
         arms[arm] = {
-            "final": report.share_of([share(look[str(steps[-1])]["final"]) for look in looks]),
+            "final": report.share_of([rights(look[str(steps[-1])]["final"]) for look in looks]),
             "final loss": report.interval([_last_loss(run) for run in runs]),
             **{
                 name: {
                     str(step): {
-                        "right": report.share_of([share(look[str(step)][name]) for look in looks]),
+                        "right": report.share_of([rights(look[str(step)][name]) for look in looks]),
                         "as the base": report.share_of(
                             [_same(look[str(step)][name], base[name])
                              for look, base in zip(looks, bases, strict=True)]
@@ -173,12 +172,15 @@ def _finish(
                 for name in SETS
             },
         }  # fmt: skip
-    base = {"final": report.share_of([share(one["final"]) for one in bases])}
-    base |= {name: report.share_of([share(one[name]) for one in bases]) for name in SETS}
+    base = {"final": report.share_of([rights(one["final"]) for one in bases])}
+    base |= {name: report.share_of([rights(one[name]) for one in bases]) for name in SETS}
+    ends = {
+        arm: [rights(run["looks"][str(steps[-1])]["final"]) for run in runs]
+        for arm, runs in parts.items()
+    }
     gap = report.interval([
-        (share(a["looks"][str(steps[-1])]["final"]) or 0)
-        - (share(b["looks"][str(steps[-1])]["final"]) or 0)
-        for a, b in zip(parts["zero"], parts["random"], strict=True)
+        sum(a) / len(a) - sum(b) / len(b)
+        for a, b in zip(ends["zero"], ends["random"], strict=True)
     ])  # fmt: skip
     result = {**folder.identity, "base": base, "arms": arms, "zero minus random, final": gap}
     text = _table(arms, base, gap, steps)

@@ -18,7 +18,7 @@ from gar_video.devices import resolve_device
 from gar_video.errors import GARVideoError
 from gar_video.experiments import report
 from gar_video.experiments.folder import Folder, Settings, Update
-from gar_video.experiments.questions import Item, Plan, check_kinds, draw, score, share
+from gar_video.experiments.questions import Item, Plan, check_kinds, draw, rights, score
 from gar_video.processor import GARProcessor
 from gar_video.prompt import RegionPrompt
 
@@ -126,7 +126,7 @@ def _finish(
         lines = [part["answers"] for part in parts]
         cells[scenes][str(count)] = {
             name: report.share_of(
-                [share([x for x in own if name in ("all", x["kind"])]) for own in lines]
+                [rights([x for x in own if name in ("all", x["kind"])]) for own in lines]
             )
             for name in ("all", *kinds)
         }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -157,7 +158,7 @@ def score(
     items: Sequence[Item],
     by: str = "text",
     progress: Callable[[int], None] = lambda done: None,
-) -> list[dict[str, object]]:
+) -> list[dict[str, Any]]:
     """Ask everything; one line per question, in order.
 
     Args:
@@ -172,7 +173,7 @@ def score(
         whether that is ``right``.
     """
     decoder = Decoder(model, processor.stop_ids)
-    lines: list[dict[str, object]] = []
+    lines: list[dict[str, Any]] = []
     for item in items:
         with torch.inference_mode():
             encoded = encode(decoder, processor, item.prompt)
@@ -190,14 +191,13 @@ def score(
     return lines
 
 
-def share(lines: Sequence[dict[str, object]], needs_context: bool | None = None) -> float | None:
-    """Return the share of right answers, of one sort if asked; None of nothing."""
-    mine = [
+def rights(lines: Sequence[dict[str, Any]], needs_context: bool | None = None) -> list[bool]:
+    """Return which answers are right, of one sort if asked."""
+    return [
         bool(line["right"])
         for line in lines
         if needs_context is None or line["needs_context"] is needs_context
     ]
-    return sum(mine) / len(mine) if mine else None
 
 
 def check_kinds(kinds: Sequence[str], pointed: int) -> None:

@@ -18,7 +18,7 @@ from torchvision.ops import roi_align
 from gar_video.checkpoint import locate, read_config
 from gar_video.experiments import report
 from gar_video.experiments.folder import Folder, Settings, Update
-from gar_video.experiments.questions import Plan, check_kinds, draw, score, share
+from gar_video.experiments.questions import Plan, check_kinds, draw, rights, score
 from gar_video.experiments.training import (
     Arm,
     Look,
@@ -208,20 +208,16 @@ def _summary(parts: Sequence[dict[str, Any]], steps: int) -> dict[str, Any]:
     """Return shares by sort and kind at the end, a number a seed and their mean."""
     answers = [part["looks"][str(steps)]["answers"] for part in parts]
     kinds = sorted({line["kind"] for lines in answers for line in lines})
-    seeds: dict[str, list[float]] = {}
-    questions: dict[str, int] = {}
+    found: dict[str, list[list[bool]]] = {}
     for name in (*_SORTS, *kinds):
         chosen = [[x for x in lines if name in _SORTS or x["kind"] == name] for lines in answers]
-        found = [share(lines, _SORTS.get(name)) for lines in chosen]
-        if None not in found:
-            seeds[name] = [float(value) for value in found if value is not None]
-            questions[name] = sum(
-                _SORTS.get(name) in (None, x["needs_context"]) for x in chosen[0]
-            )  # fmt: skip
+        right = [rights(lines, _SORTS.get(name)) for lines in chosen]
+        if all(right):
+            found[name] = right
     return {
-        "seeds": seeds,
-        "share": {name: report.share_of(values) for name, values in seeds.items()},
-        "questions": questions,
+        "seeds": {name: [sum(one) / len(one) for one in right] for name, right in found.items()},
+        "share": {name: report.share_of(right) for name, right in found.items()},
+        "questions": {name: len(right[0]) for name, right in found.items()},
     }
 
 

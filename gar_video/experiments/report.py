@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from gar_video.bench.score import wilson
 from gar_video.errors import GARVideoError
 from gar_video.files import replacing, write_text
 
@@ -39,9 +40,23 @@ def interval(
     return {"mean": mean, "low": low, "high": high, "n": count}
 
 
-def share_of(values: Sequence[float | None]) -> dict[str, Any]:
-    """Return the interval of shares, which lie in 0…1; of nothing asked, nothing is right."""
-    return interval([value or 0.0 for value in values], (0.0, 1.0))
+def share_of(seeds: Sequence[Sequence[bool]]) -> dict[str, Any]:
+    """Return the mean share of what is so, with a 95 % interval.
+
+    The interval is Student's t over seeds or Wilson's over all questions, whichever is wider: a few
+    seeds agree by chance now and then, and questions of a seed are not all there is.
+
+    Args:
+        seeds: Whether each question's answer is so, a list a seed; none may be empty.
+
+    Returns:
+        ``mean``, ``low``, ``high`` and ``n``, the number of seeds.
+    """
+    found = interval([sum(one) / len(one) for one in seeds], (0.0, 1.0))
+    low, high = wilson(sum(map(sum, seeds)), sum(map(len, seeds))) or (0.0, 1.0)
+    if found["low"] is not None:
+        low, high = min(low, found["low"]), max(high, found["high"])
+    return {**found, "low": low, "high": high}
 
 
 def shown(found: dict[str, Any] | None, percent: bool = True) -> str:

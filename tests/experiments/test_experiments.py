@@ -282,13 +282,27 @@ def test_what_cannot_be_meant_is_one_line(tiny, tmp_path, capsys, more, words):
     [
         pytest.param([0.5], (0.5, None, None), id="one"),
         pytest.param([0.4, 0.5, 0.6], (0.5, 0.5 - 0.24842, 0.5 + 0.24842), id="three"),
-        pytest.param([0.9, 0.95, 1.0], (0.95, 0.82579, 1.0), id="no share is above one"),
+        pytest.param([0.9, 0.95, 1.0], (0.95, 0.82579, 1.0), id="drawn in"),
     ],
 )
 def test_intervals_of_means(values, expected):
-    found = report.share_of(values)
+    found = report.interval(values, (0.0, 1.0))
     for key, value in zip(("mean", "low", "high"), expected, strict=True):
         assert found[key] == (None if value is None else pytest.approx(value, abs=1e-4))
+
+
+@pytest.mark.parametrize(
+    ("right", "low", "high"),
+    [
+        pytest.param([8, 8, 8], 0.6268, 0.9049, id="seeds agree by chance"),
+        pytest.param([2, 10, 6], 0.0, 1.0, id="seeds differ"),
+        pytest.param([9], 0.5958, 0.9821, id="one seed"),
+    ],
+)
+def test_intervals_of_shares_are_the_wider_of_two(right, low, high):
+    found = report.share_of([[n < count for n in range(10)] for count in right])
+    assert found["mean"] == pytest.approx(sum(right) / (10 * len(right)))
+    assert (found["low"], found["high"]) == pytest.approx((low, high), abs=1e-3)
 
 
 def test_a_folder_knows_its_weights(tiny, tmp_path):
