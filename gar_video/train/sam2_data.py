@@ -106,7 +106,7 @@ def _paths(
     turned = angle + curve * time
     arc = speed * np.concatenate([np.cos(turned), np.sin(turned)], axis=2)
     centres = np.where(curve != 0, start + np.cumsum(arc, axis=1), centres)
-    leaving = rng.random((count, 1, 1)) < 0.2
+    leaving = rng.random((count, 1, 1)) < 0.3
     outwards = start - 0.5
     outwards *= rng.uniform(0.05, 0.15, (count, 1, 1)) / np.linalg.norm(
         outwards, axis=2, keepdims=True
@@ -192,7 +192,7 @@ def rendered_clip(seed: int, *, size: int, num_frames: int) -> Clip:
     """Render a clip of the synthetic world, squashed to a square.
 
     One scene in five is of the full level. Frames lie one to eight frame times apart, and at least
-    one object is visible in the first. Something goes out of sight in two clips of five and more;
+    one object is visible in the first. Something goes out of sight in four clips of five;
     a few frames of any scene would show it in one of twenty.
 
     Args:
@@ -204,15 +204,15 @@ def rendered_clip(seed: int, *, size: int, num_frames: int) -> Clip:
     from gar_video.synth.scene import sample_scene
 
     rng = np.random.default_rng(seed)
-    to_show = num_frames > 1 and rng.random() < 0.4
+    to_show = num_frames > 1 and rng.random() < 0.8
     while True:
         level = "full" if rng.random() < 0.2 else "basic"
         aspect = float(rng.choice([1.0, 4 / 3, 16 / 9]))
         count = int(rng.choice([1, 2, 3], p=[0.1, 0.4, 0.5])) if level == "basic" else None
         scene = sample_scene(rng, level, count, aspect=aspect)
-        if len(scene.objects) > 1 and rng.random() < 0.3:
+        if len(scene.objects) > 1 and rng.random() < 0.4:
             scene = _alike(scene, rng)
-        step = int(rng.choice([1, 2, 3, 5, 8], p=[0.15, 0.25, 0.25, 0.2, 0.15]))
+        step = int(rng.choice([1, 2, 3, 5, 8], p=[0.3, 0.25, 0.2, 0.15, 0.1]))
         last = max(0, scene.num_frames - 1)
         latest = max(0, last - step * (num_frames - 1))
         start = int(rng.integers(0, latest + 1))
@@ -220,7 +220,7 @@ def rendered_clip(seed: int, *, size: int, num_frames: int) -> Clip:
             going = _going(scene)
             if not len(going):
                 continue
-            before = int(step * (num_frames - 1) * rng.uniform(0.2, 0.8))
+            before = int(step * (num_frames - 1) * rng.uniform(0.1, 0.6))
             start = int(np.clip(rng.choice(going) - before, 0, latest))
         frames = np.minimum(start + step * np.arange(num_frames), last)
         images, masks = render(scene, frames, (size, size))
