@@ -70,7 +70,7 @@ class Sam2Training:
         *,
         stages: Sequence[Stage] = NANO_STAGES,
         seed: int = 1,
-        average: float = 0.985,
+        average: float = 0.99,
     ) -> None:
         self.out = Path(out)
         self.source = source

@@ -38,9 +38,18 @@ class Stage:
     singles: float = 0.0
 
 
+# The single frames teach to separate things, at the smallest size that still shows them: sizes can
+# be changed at any time, and masks are finer at 192 pixels without further training. Then the
+# encoder is left as it is and memory is taught on top of it.
 NANO_STAGES = (
     Stage(250, num_frames=1, clips=16, image_size=128, lr=1e-3, lr_end=1e-3, encoder_only=True),
-    Stage(500, num_frames=1, clips=12, image_size=128, lr=1e-3, lr_end=8e-4),
-    Stage(350, num_frames=3, clips=5, image_size=128, lr=8e-4, lr_end=5e-4),
-    Stage(250, num_frames=6, clips=3, image_size=128, lr=6e-4, lr_end=5e-5),
-)
+    Stage(900, num_frames=1, clips=14, image_size=128, lr=1e-3, lr_end=5e-4, corrected=0.1),
+    Stage(
+        1250, num_frames=6, clips=3, image_size=160, lr=7e-4, lr_end=2e-4, corrected=0.1,
+        frozen=True, singles=0.1,
+    ),
+    Stage(
+        400, num_frames=6, clips=3, image_size=192, lr=2e-4, lr_end=3e-5, corrected=0.1,
+        frozen=True, singles=0.1,
+    ),
+)  # fmt: skip
