@@ -24,7 +24,7 @@ from gar_video.synth.render import render
 from gar_video.synth.truth import Truth, sample
 
 #: Seeds of scenes that no training draws: training's come from other generators altogether.
-FIRST_SEED = 500_000
+FIRST_SEED = 900_000
 
 
 class Tally:

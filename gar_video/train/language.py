@@ -44,6 +44,7 @@ class Stage:
         tokens: Tokens a step, about: sets how many clips are in it.
         region_weight: Weight of the region heads' loss.
         fact_weight: Weight of the loss of the heads at the answers.
+        letters: Share of choices that are asked with lettered options.
         ask: Whether questions are asked; otherwise only the heads learn.
         train_vision: Whether the vision tower learns too.
         lr: Rates of Muon and AdamW.
@@ -59,7 +60,8 @@ class Stage:
     full: float = 0.15
     tokens: int = 5000
     region_weight: float = 0.3
-    fact_weight: float = 0.3
+    fact_weight: float = 0.6
+    letters: float = 0.0
     ask: bool = True
     train_vision: bool = False
     lr: tuple[float, float] = (0.02, 2e-3)
