@@ -1,0 +1,73 @@
+"""Sam2Tracker against sam2's own predictor: CPU time at several lengths, and equal masks.
+
+Both read the same folder of JPEG files and run the same weights: nano SAM 2's shipped ones, or
+hiera-t's architecture with random ones. Memory is measured by ``tracking_memory``.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from benchmarks import _sam2
+from benchmarks._results import BenchmarkError, Options, Result
+from benchmarks._timing import paired
+from benchmarks.questions import synchronizer
+
+# kind, frames, objects, rounds
+CASES = (
+    ("nano", 30, 1, 3), ("nano", 100, 1, 1), ("nano", 10, 5, 2),
+    ("hiera-t-256", 4, 1, 2), ("hiera-t-256", 3, 5, 1),
+)  # fmt: skip
+ON_CUDA = (
+    ("hiera-t-1024", 100, 1, 3), ("hiera-t-1024", 300, 1, 1), ("hiera-t-1024", 100, 5, 2),
+)  # fmt: skip
+QUICK = (("nano-64", 4, 1, 1), ("nano-64", 4, 2, 1))
+
+
+def run(options: Options) -> Result:
+    """Compare time per frame, and masks."""
+    cuda = options.device != "cpu"
+    result = Result(
+        "tracking", "Sam2Tracker against sam2's own predictor on the same folder of frames",
+        "wall" if cuda else "process", {"frame": "320x240 JPEG"},
+    )  # fmt: skip
+    for kind, length, objects, rounds in QUICK if options.quick else ON_CUDA if cuda else CASES:
+        tracker = _sam2.tracker_of(kind, options.device)
+        with tempfile.TemporaryDirectory() as name:
+            folder = _sam2.write_folder(Path(name), length, objects)
+            contenders = {
+                "ours": lambda t=tracker, f=folder, n=objects: _sam2.track_ours(t, f, n),
+                "sam2": lambda t=tracker, f=folder, n=objects: _sam2.track_official(t, f, n),
+            }
+            if objects > 1:
+                contenders["ours, fast mode"] = lambda t=tracker, f=folder, n=objects: (
+                    _sam2.track_ours(t, f, n, "fast")
+                )
+            timed = paired(
+                contenders, repeats=options.rounds(rounds), clock=result.clock,
+                warm=int(length < 50 and kind.startswith("nano")), synchronize=synchronizer(options.device),
+            )  # fmt: skip
+        masks = timed.outputs
+        off = _sam2.different_pixels(masks["ours"], masks["sam2"])
+        if off and not cuda:
+            raise BenchmarkError(f"tracking: {off} pixels differ from sam2's in the exact mode")
+        case = {"model": kind, "frames": length, "objects": objects}
+        values = {"ms a frame": 1000 * timed.times()["ours"].median / length, "pixels off": off}
+        if objects > 1:
+            values["J of fast"] = _sam2.mean_overlap(masks["ours"], masks["ours, fast mode"])
+        result.add(case, timed, **values)
+        ratios = timed.ratios()
+        what = f"{kind}, {length} frames, {objects} object{'s' if objects > 1 else ''}"
+        result.at_least(f"{what}: sam2 against ours", 1.0, ratios["sam2"])
+        if objects > 1:
+            fast = [
+                theirs / ours
+                for theirs, ours in zip(
+                    timed.seconds["sam2"], timed.seconds["ours, fast mode"], strict=True
+                )
+            ]
+            from benchmarks._timing import summarise
+
+            result.at_least(f"{what}: sam2 against our fast mode", 1.5, summarise(fast))
+    return result
