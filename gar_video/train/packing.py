@@ -218,7 +218,7 @@ def lay_out(batch: PackedBatch, per_tile: int) -> Layout:
             weights += [question.weight * min(1.0, 4 / answers)] * answers
             owner += [count] * answers
             count += 1
-    group, within = (x.reshape(rows * chunks, -1) for x in (group, within))
+    group, within = (x.reshape(rows * chunks, chunk) for x in (group, within))
     own = (group[:, :, None] == group[:, None, :]) & (within[:, :, None] >= within[:, None, :])
     seen = known.repeat_interleave(chunks, 0)[:, None, :].expand(-1, own.shape[1], -1)
     mask = torch.cat([seen, own], 2)[:, None]

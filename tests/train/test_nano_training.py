@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 import torch
 
+from gar_video import GARVideo, Tracks
 from gar_video.processor import GARProcessor
 from gar_video.train.architecture import build_model
 from gar_video.train.asking import RenderedAsker
 from gar_video.train.fact_heads import FactHeads
 from gar_video.train.language import Curve, Learner, Stage, draw_steps
+from gar_video.train.nano import ship, train
 from gar_video.train.optim import Both
 from gar_video.train.region_heads import RegionHeads
 from gar_video.train.samples import Plan, draw_sample
@@ -86,3 +88,22 @@ def test_a_clip_that_offers_what_was_seldom_asked_is_worth_more(processor: GARPr
     before = asker.worth(sample)
     asker.note(sample)
     assert 0 < asker.worth(sample) < before
+
+
+@pytest.mark.slow
+def test_the_whole_recipe_runs_and_can_be_taken_up(tmp_path: Path) -> None:
+    threads = torch.get_num_threads()
+    try:
+        for speed in (20_000, 10_000):  # the second time it goes on where the first ended
+            model, processor = train(tmp_path / "work", threads=1, speed=speed)
+    finally:
+        torch.set_num_threads(threads)
+    for stage in ("time", "short", "answers"):
+        state = torch.load(tmp_path / "work" / f"{stage}.pt", weights_only=True)
+        assert state["step"] >= 1, stage
+    gar = GARVideo.from_pretrained(ship(tmp_path / "out", model, processor), device="cpu")
+    frames = np.zeros((6, 64, 64, 3), np.uint8)
+    masks = np.zeros((6, 64, 64), bool)
+    masks[:, 10:30, 10:30] = True
+    answer = gar.ask(frames, Tracks.from_masks({1: masks}), "What color is <1>?", max_new_tokens=3)
+    assert answer.token_ids
