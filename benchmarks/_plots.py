@@ -28,6 +28,7 @@ def draw(document: Mapping[str, Any], path: Path) -> bool:
         figure = _values(plt, document)
     if figure is None:
         return False
+    figure.get_layout_engine().set(rect=(0, 0.05, 1, 0.95))  # room for the line below
     where = document["machine"]
     place = where["processor"] if where["device"] == "cpu" else where["device"]
     figure.text(

@@ -29,7 +29,7 @@ def run(options: Options) -> Result:
         "tracks", "RLE coding and drawing, saving and loading, against pycocotools and supervision",
         "process", {"frame": "1920x1080"},
     )  # fmt: skip
-    count = 4 if options.quick else 40
+    count = 4 if options.quick else 16
     for name, radius in (("small discs", 30), ("large discs", 300)):
         masks = [disc(1920, 1080, radius, 400 + 20 * k, 500) for k in range(count)]
         _coding(result, options, name, masks)
@@ -56,7 +56,7 @@ def _coding(result: Result, options: Options, name: str, masks: list[Any]) -> No
                 sv.mask_to_rle(mask, compressed=True) for mask in masks
             ],
         },
-        repeats=options.rounds(7), clock=result.clock,
+        repeats=options.rounds(5), clock=result.clock,
     )  # fmt: skip
     if encoding.outputs["ours"] != encoding.outputs["pycocotools"]:
         raise BenchmarkError("tracks: our codes differ from pycocotools'")
@@ -71,7 +71,7 @@ def _coding(result: Result, options: Options, name: str, masks: list[Any]) -> No
                 sv.rle_to_mask(code["counts"], (1920, 1080)) for code in codes
             ],
         },
-        repeats=options.rounds(7), clock=result.clock,
+        repeats=options.rounds(5), clock=result.clock,
     )  # fmt: skip
     if not all(
         np.array_equal(a, b)
@@ -90,7 +90,7 @@ def _files(result: Result, options: Options) -> None:
     from gar_video import Tracks
     from gar_video.masks import encode
 
-    frames, objects = (50, 4) if options.quick else (2000, 20)
+    frames, objects = (50, 4) if options.quick else (300, 20)
     codes = [encode(disc(640, 360, 40 + k % 7, 100 + 7 * k, 150)) for k in range(40)]
     rles = {
         number: {frame: codes[(frame + 3 * number) % 40] for frame in range(frames)}

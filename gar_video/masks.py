@@ -253,10 +253,16 @@ def box_xyxy(rle_or_mask: Any) -> npt.NDArray[np.float64] | None:
     """
     if isinstance(rle_or_mask, dict):
         counts, (_, height) = _counts_of_rle(rle_or_mask)
-    else:
-        counts, height = counts_of_mask(rle_or_mask), np.asarray(rle_or_mask).shape[0]
-    box = box_of_counts(counts, height)
-    return None if box is None else np.array(box, np.float64)
+        box = box_of_counts(counts, height)
+        return None if box is None else np.array(box, np.float64)
+    mask = np.asarray(rle_or_mask)
+    if mask.ndim != 2 or mask.size == 0:
+        raise TracksError(f"mask of shape {mask.shape}; expected (height, width)")
+    rows = np.flatnonzero(mask.any(axis=1))
+    if len(rows) == 0:
+        return None
+    columns = np.flatnonzero(mask[rows[0] : rows[-1] + 1].any(axis=0))
+    return np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1], np.float64)
 
 
 def _counts_of_rle(rle: Any) -> tuple[Counts, tuple[int, int]]:

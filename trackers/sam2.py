@@ -14,6 +14,7 @@ import torch
 from gar_video.trackers.sam2_build import build_predictor
 from gar_video.trackers.sam2_checkpoint import load_predictor, save_predictor
 from gar_video.trackers.sam2_config import Config
+from gar_video.trackers.sam2_constants import keep_constants
 from gar_video.trackers.sam2_prompts import group_prompts
 from gar_video.trackers.sam2_session import Cancel, Sam2Session
 
@@ -74,6 +75,7 @@ class Sam2Tracker:
         if not _can_fill_holes(self.device):
             # sam2 would try on every frame, warn, and leave the mask as it is.
             self.predictor.fill_hole_area = 0
+        keep_constants(self.predictor)
 
     @classmethod
     def from_pretrained(

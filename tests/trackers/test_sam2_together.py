@@ -105,3 +105,33 @@ def test_objects_are_grouped_by_their_memories():
 def test_an_unknown_mode_is_refused():
     with pytest.raises(PromptError, match="expected 'exact' or 'fast'"):
         Sam2Tracker.from_config(nano_config(64), mode="quick", device="cpu")
+
+
+def test_constants_follow_the_weights(tracker):
+    """What is kept is sam2's own result, is made once, and is made anew when weights change."""
+    trunk = tracker.predictor.image_encoder.trunk
+    with torch.inference_mode():
+        first = trunk._get_pos_embed((16, 16))
+        assert trunk._get_pos_embed((16, 16)) is first
+        assert torch.equal(first, type(trunk)._get_pos_embed(trunk, (16, 16)))
+    with torch.no_grad():
+        trunk.pos_embed.add_(1.0)
+    with torch.inference_mode():
+        again = trunk._get_pos_embed((16, 16))
+        assert torch.equal(again, type(trunk)._get_pos_embed(trunk, (16, 16)))
+        assert not torch.equal(again, first)
+    with torch.no_grad():
+        trunk.pos_embed.sub_(1.0)
+    assert trunk._get_pos_embed((16, 16)).requires_grad  # training goes past what is kept
+
+
+def test_only_the_empty_prompt_is_kept(tracker):
+    prompts = tracker.predictor.sam_prompt_encoder
+    with torch.inference_mode():
+        empty = torch.zeros(1, 1, 2), -torch.ones(1, 1, dtype=torch.int32)
+        click = torch.full((1, 1, 2), 9.0), torch.ones(1, 1, dtype=torch.int32)
+        for points, kept in ((empty, True), (click, False)):
+            found = prompts(points=points, boxes=None, masks=None)
+            own = type(prompts).forward(prompts, points, None, None)
+            assert all(torch.equal(a, b) for a, b in zip(found, own, strict=True))
+            assert (prompts(points=points, boxes=None, masks=None)[0] is found[0]) == kept
