@@ -131,7 +131,7 @@ class Sam2Training:
     def _make_loss(self) -> Any:
         losses = import_sam2("training.loss_fns")
         return losses.MultiStepMultiMasksAndIous(
-            weight_dict={"loss_mask": 20, "loss_dice": 1, "loss_iou": 1, "loss_class": 5},
+            weight_dict={"loss_mask": 20, "loss_dice": 1, "loss_iou": 1, "loss_class": 2},
             supervise_all_iou=True,
             iou_use_l1_loss=True,
             pred_obj_scores=True,

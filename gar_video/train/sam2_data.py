@@ -212,7 +212,9 @@ def rendered_clip(seed: int, *, size: int, num_frames: int) -> Clip:
         scene = sample_scene(rng, level, count, aspect=aspect)
         if len(scene.objects) > 1 and rng.random() < 0.4:
             scene = _alike(scene, rng)
-        step = int(rng.choice([1, 2, 3, 5, 8], p=[0.3, 0.25, 0.2, 0.15, 0.1]))
+        # Where something is to go, also wide enough apart that it may come back.
+        shares = [0.1, 0.15, 0.25, 0.3, 0.2] if to_show else [0.3, 0.25, 0.2, 0.15, 0.1]
+        step = int(rng.choice([1, 2, 3, 5, 8], p=shares))
         last = max(0, scene.num_frames - 1)
         latest = max(0, last - step * (num_frames - 1))
         start = int(rng.integers(0, latest + 1))
@@ -220,7 +222,7 @@ def rendered_clip(seed: int, *, size: int, num_frames: int) -> Clip:
             going = _going(scene)
             if not len(going):
                 continue
-            before = int(step * (num_frames - 1) * rng.uniform(0.1, 0.6))
+            before = int(step * (num_frames - 1) * rng.uniform(0.1, 0.5))
             start = int(np.clip(rng.choice(going) - before, 0, latest))
         frames = np.minimum(start + step * np.arange(num_frames), last)
         images, masks = render(scene, frames, (size, size))
