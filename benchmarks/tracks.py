@@ -121,7 +121,8 @@ def _files(result: Result, options: Options) -> None:
             return pixels
 
         def read_ours() -> int:
-            return sum(int(track.areas.sum()) for track in Tracks.load(ours))
+            loaded = Tracks.load(ours)
+            return sum(int(loaded[number].areas.sum()) for number in loaded.object_ids)
 
         tracks.save(ours)
         write_plain()
