@@ -46,7 +46,8 @@ def run(options: Options) -> Result:
                 )
             timed = paired(
                 contenders, repeats=options.rounds(rounds), clock=result.clock,
-                warm=int(length < 50 and kind.startswith("nano")), synchronize=synchronizer(options.device),
+                warm=int(length < 50 and kind.startswith("nano")),
+                synchronize=synchronizer(options.device),
             )  # fmt: skip
         masks = timed.outputs
         off = _sam2.different_pixels(masks["ours"], masks["sam2"])
