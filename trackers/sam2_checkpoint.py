@@ -73,6 +73,7 @@ def save_predictor(predictor: torch.nn.Module, config: Config, folder: Path, *, 
         folder.mkdir(parents=True, exist_ok=True)
         partial = folder / f".{WEIGHTS_NAME}.partial"
         save_file(weights, partial, metadata={"format": "pt"})
+        partial.chmod(0o644)  # weight files are made for their owner's eyes alone
         partial.replace(folder / WEIGHTS_NAME)
         partial = folder / f".{CONFIG_NAME}.partial"
         partial.write_text(OmegaConf.to_yaml(OmegaConf.create({"model": tree})), encoding="utf-8")
