@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -18,9 +18,6 @@ from gar_video.train.packing import PackedBatch, PromptTokens, Question, prompt_
 
 # A mask of fewer pixels of a tile is no region.
 _LEAST_PIXELS = 4
-
-#: Asks questions: (scene's truth, objects in prompt order, frames, generator) -> questions.
-Asker = Callable[[Truth, Sequence[int], int, np.random.Generator, PromptTokens], list[Question]]
 
 
 @dataclass
