@@ -46,9 +46,9 @@ if TYPE_CHECKING:
     from gar_video.errors import PromptError as PromptError
     from gar_video.errors import TracksError as TracksError
     from gar_video.errors import VideoError as VideoError
-    from gar_video.model import GARModel as GARModel
     from gar_video.live import LiveAnswer as LiveAnswer
     from gar_video.live import LiveDescriber as LiveDescriber
+    from gar_video.model import GARModel as GARModel
     from gar_video.pipeline import GARVideo as GARVideo
     from gar_video.timeline import Timeline as Timeline
     from gar_video.tracks import Track as Track

@@ -88,7 +88,9 @@ def test_live_page(line, capsys):
     assert run(shlex.split(line, comments=True)[1:]) == 0, capsys.readouterr().err
 
 
-@pytest.mark.parametrize("file", ["README.md", "docs/tracks.md", "docs/live.md", "docs/timeline.md"])
+@pytest.mark.parametrize(
+    "file", ["README.md", "docs/tracks.md", "docs/live.md", "docs/timeline.md"]
+)
 def test_python_shown(file, capsys):
     for code in blocks(file, "python"):
         exec(compile(code, file, "exec"), {})
