@@ -62,7 +62,7 @@ def _dispatch(arguments: argparse.Namespace) -> int:
         return 0
     if arguments.name == "report":
         return report(arguments.json or RESULTS)
-    if (arguments.repeats or 1) < 1 or arguments.threads < 1:
+    if (arguments.repeats is not None and arguments.repeats < 1) or arguments.threads < 1:
         raise _results.BenchmarkError("--repeats and --threads must be at least 1")
     if arguments.name != "all" and arguments.name not in known:
         raise _results.BenchmarkError(
