@@ -15,6 +15,17 @@ import torch
 # One thread where the machine is shared: two that wait for each other waste whole time slices.
 torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", min(2, os.cpu_count() or 1))))
 
+
+@pytest.fixture(autouse=True)
+def own_pillow():
+    """Put Pillow's opener back: ultralytics replaces it by one that would install packages."""
+    from PIL import Image
+
+    opener = Image.open
+    yield
+    Image.open = opener
+
+
 DATA = Path(__file__).parent / "data"
 
 

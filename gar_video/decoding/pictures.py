@@ -30,6 +30,10 @@ _MAGIC = (
 )
 _EXIF_ORIENTATION = 0x0112
 
+# What damaged pictures raise. ImportError: other packages put an opener of their own in Pillow's
+# place, which asks for decoders that are not installed.
+_BROKEN = (OSError, ValueError, SyntaxError, ImportError)
+
 
 def is_picture(path: Path) -> bool:
     """Whether the file's first bytes are those of a picture; animations are videos.
@@ -50,7 +54,7 @@ def is_picture(path: Path) -> bool:
             frames = getattr(picture, "n_frames", 1)
             animated = frames > 1 and picture.format in ("GIF", "PNG", "WEBP")
             kind = picture.format
-    except (OSError, ValueError, SyntaxError):
+    except _BROKEN:
         return True  # damaged: load() says how
     if animated and kind == "WEBP":
         raise VideoError(
@@ -79,7 +83,7 @@ def load(path: Path) -> Image:
             if upright.mode.startswith("F"):
                 raise ValueError("its pixels are floating-point numbers")
             return np.array(upright.convert("RGB"))
-    except (OSError, ValueError, SyntaxError, Pillow.DecompressionBombError) as error:
+    except (*_BROKEN, Pillow.DecompressionBombError) as error:
         raise VideoError(
             f"{path} is no picture that can be read ({_words(error)}); "
             "expected a whole JPEG, PNG, WebP, BMP or TIFF file"
@@ -98,7 +102,7 @@ def size_of(path: Path) -> tuple[int, int]:
         with Pillow.open(path) as picture:
             width, height = picture.size
             turned = picture.getexif().get(_EXIF_ORIENTATION, 1) in (5, 6, 7, 8)
-    except (OSError, ValueError, SyntaxError, Pillow.DecompressionBombError) as error:
+    except (*_BROKEN, Pillow.DecompressionBombError) as error:
         raise VideoError(
             f"{path} is no picture that can be read ({_words(error)}); remove it from the folder "
             "or replace it"

@@ -138,7 +138,7 @@ def test_every_field_is_an_option(monkeypatch):
         fixed = {
             "method": "lora", "parts": "vision,projector", "schedule": "constant", "device": "cpu",
             "loss_per": "answer", "precision": "float32", "betas": "0.1,0.2", "lora.whole": "vision",
-            "optimizer": "muon",
+            "optimizer": "muon", "slow": "vision",
         }  # fmt: skip
         spelled.add(spec.flag)
         flags = [spec.flag] if value is None else [spec.flag, fixed.get(spec.dotted, value)]

@@ -98,7 +98,11 @@ class GarImages:
             with Image.open(io.BytesIO(value)) as picture:
                 upright = ImageOps.exif_transpose(picture).convert("RGB")
                 return np.array(upright, dtype=np.uint8)
-        except (OSError, UnidentifiedImageError, ValueError, Image.DecompressionBombError):
+        # ImportError: other packages put an opener of their own in Pillow's place, which asks for
+        # decoders that are not installed.
+        except (
+            OSError, UnidentifiedImageError, ValueError, ImportError, Image.DecompressionBombError,
+        ):  # fmt: skip
             raise SampleError("has a picture that cannot be read") from None
 
     def _mentioned(
