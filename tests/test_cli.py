@@ -555,6 +555,8 @@ def test_interrupted_while_writing(place, sent, status):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        # What a background job of a shell inherits is to ignore Ctrl-C.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         cwd=place,
     ) as process:
         assert process.stdout.readline() == "drawing\n"

@@ -101,8 +101,10 @@ def test_ctrl_c_ends_cleanly(clip):
     loop += "s.FileSource.__iter__ = lambda self: (time.sleep(0.3) or one for one in i(self))\n"
     command[2] = loop + code  # a slower stream, so that there is a middle
     process = subprocess.Popen(
-        command, cwd=clip, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+        command, cwd=clip, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        # What a background job of a shell inherits is to ignore Ctrl-C.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip
     try:
         first = process.stdout.readline()
         assert first.strip()
