@@ -22,7 +22,7 @@ from gar_video.batch.footage import Recording
 from gar_video.errors import GARVideoError
 
 _VERSION = 1
-_NAME = "state.sqlite"
+NAME = "state.sqlite"
 _TABLES = """
 CREATE TABLE IF NOT EXISTS run (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS recordings (
@@ -110,7 +110,7 @@ class State:
 
     def __init__(self, folder: str | Path, settings: Mapping[str, Any]) -> None:
         self.folder = Path(folder)
-        self.path = self.folder / _NAME
+        self.path = self.folder / NAME
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             if not self.path.is_file() and any(self.folder.iterdir()):
