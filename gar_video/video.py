@@ -83,7 +83,7 @@ class Video:
         self._fps = None if fps is None else _as_rate(fps)
         self._lock = threading.RLock()
         self._closed = False
-        self._why_not_decord: tuple[str, ...] = ()
+        self._doubts: tuple[str, ...] | None = None
         self._pyav: PyavReader | None = None
         self._decord: DecordReader | None = None
         self._reader: _Reader
@@ -125,7 +125,6 @@ class Video:
 
         reader = self._pyav = PyavReader(path)
         try:
-            self._why_not_decord = decord_reader.unsound(reader)
             if self._wanted_backend == "decord":
                 if self._why_not_decord:
                     raise VideoError(
@@ -381,6 +380,15 @@ class Video:
         """Return who reads frames now."""
         self._check_open()
         return self._use_decord() or self._reader
+
+    @property
+    def _why_not_decord(self) -> tuple[str, ...]:
+        """Why decord is not to be used for the file; looked into when somebody asks."""
+        from gar_video.decoding import decord_reader
+
+        if self._doubts is None:
+            self._doubts = () if self._pyav is None else decord_reader.unsound(self._pyav)
+        return self._doubts
 
     def _use_decord(self) -> DecordReader | None:
         """Return decord's reader where it is sound, installed and safe in this process."""

@@ -25,12 +25,8 @@ _VOP = b"\x00\x00\x01\xb6"  # MPEG-4: a picture starts
 
 def checker(stream: VideoStream) -> Callable[[Packet], Finding]:
     """Return the check for the stream's codec: packet -> None, or what is odd about it."""
-    context = stream.codec_context
-    extradata = context.extradata or b""
-    # Named by the coding, not by the decoder: AV1 is decoded by "libdav1d".
-    name = (
-        context.codec.canonical_name if hasattr(context.codec, "canonical_name") else context.name
-    )
+    extradata = stream.codec_context.extradata or b""
+    name = name_of(stream)
     if name == "h264":
         framed = len(extradata) > 6 and extradata[0] == 1
         return _nal_check((extradata[4] & 3) + 1, _h264_kind) if framed else _nothing_known
@@ -38,6 +34,22 @@ def checker(stream: VideoStream) -> Callable[[Packet], Finding]:
         framed = len(extradata) > 22 and extradata[0] == 1
         return _nal_check((extradata[21] & 3) + 1, _hevc_kind) if framed else _nothing_known
     return {"vp9": _vp9, "vp8": _vp8, "mpeg4": _mpeg4, "mjpeg": _mjpeg}.get(name, _fine)
+
+
+def pictures_only(stream: VideoStream) -> Callable[[Packet], Finding]:
+    """Return the part of the check that tells whether a packet holds exactly one picture.
+
+    Other findings do not matter to who finds frames by their time stamps, and NAL units take time.
+    """
+    return _fine if name_of(stream) in ("h264", "hevc") else checker(stream)
+
+
+def name_of(stream: VideoStream) -> str:
+    """Return the coding's name: AV1's is "av1", whichever decoder reads it."""
+    context = stream.codec_context
+    named = hasattr(context.codec, "canonical_name")
+    name: str = context.codec.canonical_name if named else context.name
+    return name
 
 
 def _fine(packet: Packet) -> Finding:

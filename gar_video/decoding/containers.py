@@ -20,6 +20,8 @@ _FORMATS = (
     "wtv,swf,gxf,nsv,rawvideo,mp3,aac,ac3,flac,wav,amr,caf,aiff,webp_pipe,webp_anim"
 )
 _OPTIONS = {"protocol_whitelist": "file", "format_whitelist": _FORMATS, "fflags": "+genpts"}
+# Opening then asks the decoders nothing: by themselves they decode up to twenty frames of H.264.
+_UNDECODED = {"skip_frame": "all", "probesize": "32768", "fpsprobesize": "0"}
 _ISO_BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"wide", b"skip", b"pnot")
 
 
@@ -38,8 +40,13 @@ def check_file(path: Path) -> None:
         raise VideoError(f"{path} is empty (0 bytes); expected a video file or a picture")
 
 
-def open_container(path: Path) -> tuple[InputContainer, VideoStream]:
+def open_container(path: Path, decode: bool = True) -> tuple[InputContainer, VideoStream]:
     """Open ``path`` and find its video stream.
+
+    Args:
+        path: The file.
+        decode: Let FFmpeg decode the first frames, as it does by default, to learn what the
+            container does not tell. Without, pixel format and claimed rates are not to be used.
 
     Raises:
         VideoError: If the file is junk, cut off, holds no video stream, or its codec is unknown.
@@ -49,7 +56,8 @@ def open_container(path: Path) -> tuple[InputContainer, VideoStream]:
     check_complete(path)
     try:
         # The prefix keeps names such as "concat:a|b" or "C:clip.mp4" from being read as protocols.
-        container = av.open(f"file:{path}", metadata_errors="ignore", options=dict(_OPTIONS))
+        options = _OPTIONS | ({} if decode else _UNDECODED)
+        container = av.open(f"file:{path}", metadata_errors="ignore", options=options)
     except (av.FFmpegError, ValueError, OSError) as error:
         raise VideoError(
             f"{path} is not a video this build can read ({_reason(error)}); "
@@ -60,6 +68,12 @@ def open_container(path: Path) -> tuple[InputContainer, VideoStream]:
     except BaseException:
         container.close()
         raise
+
+
+def tells_all(path: Path) -> bool:
+    """Whether the file is of a kind (MP4, MOV) whose header tells what decoders need."""
+    with path.open("rb") as file:
+        return file.read(8)[4:8] in _ISO_BOXES
 
 
 def _video_stream(container: InputContainer, path: Path) -> VideoStream:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from gar_video.decoding import frame_index
 from gar_video.decoding.pyav_reader import PyavReader
 
 if TYPE_CHECKING:
@@ -68,9 +69,12 @@ def load() -> ModuleType | None:
 
 
 def unsound(reader: PyavReader) -> tuple[str, ...]:
-    """Return why decord is not to be used for the reader's file; empty where it may be."""
+    """Return why decord is not to be used for the reader's file; empty where it may be.
+
+    Reads the whole file once more, without decoding it.
+    """
     index, stream = reader.index, reader.stream
-    reasons = list(index.doubts)
+    reasons = sorted({*index.doubts, *frame_index.examine(reader.path)})
     codec = stream.codec_context.codec.name
     if codec not in _CODECS:
         reasons.append(f"its codec is {codec}")

@@ -7,7 +7,7 @@ middle of a group of pictures, hidden frames), the file is decoded once to learn
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -22,6 +22,7 @@ from gar_video.errors import VideoError
 
 if TYPE_CHECKING:
     from av.container import InputContainer
+    from av.packet import Packet
     from av.video.stream import VideoStream
 
 _DEFAULT_RATE = Fraction(25)  # what FFmpeg assumes of streams that carry no times
@@ -44,7 +45,10 @@ class FrameIndex:
         time_base: Seconds per unit of ``pts``.
         fps: The frame rate; the mean where the rate varies.
         last_duration: How long the last frame is shown, in units of ``time_base``.
-        doubts: Why decord is not to be trusted with this file; empty where it is.
+        even: Whether all frames but the last are shown equally long, so that ``fps`` follows from
+            ``pts`` alone.
+        doubts: Why decord is not to be trusted with this file, as far as it was looked at; see
+            ``examine``.
     """
 
     pts: npt.NDArray[np.int64]
@@ -56,6 +60,7 @@ class FrameIndex:
     time_base: Fraction
     fps: Fraction
     last_duration: int
+    even: bool
     doubts: tuple[str, ...]
 
     def __len__(self) -> int:
@@ -91,7 +96,7 @@ def build(container: InputContainer, stream: VideoStream, path: Path) -> FrameIn
     Raises:
         VideoError: If the stream has no frame that can be decoded.
     """
-    packets = _read_packets(container, stream)
+    packets = _read_packets(container, stream, bitstreams.pictures_only(stream))
     if not any(packets.shown):
         raise VideoError(f"{path} has a video stream but no frame in it; expected at least one")
     if stream.frames and stream.frames != len(packets.pts):
@@ -105,11 +110,23 @@ def build(container: InputContainer, stream: VideoStream, path: Path) -> FrameIn
     return _by_pts(stream, packets, pts)  # type: ignore[arg-type]  # none is None here
 
 
-def _read_packets(container: InputContainer, stream: VideoStream) -> _Packets:
+def examine(path: Path) -> set[str]:
+    """Look into every packet of a file's video stream; return what speaks against decord.
+
+    Raises:
+        VideoError: If the file cannot be opened.
+    """
+    container, stream = open_container(path)
+    with container:
+        return _read_packets(container, stream, bitstreams.checker(stream)).doubts
+
+
+def _read_packets(
+    container: InputContainer, stream: VideoStream, check: Callable[[Packet], bitstreams.Finding]
+) -> _Packets:
     """Walk over the packets and note what they say, and what speaks against them."""
     import av
 
-    check = bitstreams.checker(stream)
     packets = _Packets()
     try:
         for packet in container.demux(stream):
@@ -165,6 +182,7 @@ def _by_pts(stream: VideoStream, packets: _Packets, shown_pts: Sequence[int]) ->
         time_base=time_base,
         fps=fps,
         last_duration=last if last > 0 else max(1, round(1 / (fps * time_base))),
+        even=_even(pts),
         doubts=tuple(sorted(doubts)),
     )
 
@@ -187,15 +205,20 @@ def _rate(stream: VideoStream, pts: npt.NDArray[np.int64], time_base: Fraction) 
     claimed = [r for r in (stream.average_rate, stream.guessed_rate, stream.base_rate) if r]
     if len(pts) < 2:
         return Fraction(claimed[0]) if claimed else _DEFAULT_RATE
-    steps = np.diff(pts)
-    if (steps == steps[0]).all():
-        return 1 / (int(steps[0]) * time_base)
+    if _even(pts):
+        return 1 / (int(pts[1] - pts[0]) * time_base)
     # Containers that count in milliseconds round a constant rate; the claimed one then fits.
     for rate in claimed:
         ticks = np.arange(len(pts)) / float(rate * time_base)
         if np.abs(pts - pts[0] - ticks).max() <= 1.001:
             return Fraction(rate)
     return (len(pts) - 1) / (int(pts[-1] - pts[0]) * time_base)
+
+
+def _even(pts: npt.NDArray[np.int64]) -> bool:
+    """Whether there are equal steps between all frames, and at least one."""
+    steps = np.diff(pts)
+    return len(steps) > 0 and bool((steps == steps[0]).all())
 
 
 def _from_decoding(stream: VideoStream, path: Path, packets: _Packets) -> FrameIndex:
@@ -224,6 +247,7 @@ def _from_decoding(stream: VideoStream, path: Path, packets: _Packets) -> FrameI
         time_base=1 / fps,
         fps=fps,
         last_duration=1,
+        even=False,
         doubts=tuple(sorted(packets.doubts)),
     )
 

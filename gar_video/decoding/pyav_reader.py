@@ -17,14 +17,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from gar_video.decoding import frame_index
+from gar_video.decoding import bitstreams, containers, frame_index
 from gar_video.decoding.buffers import FrameBuffers
-from gar_video.decoding.containers import open_container
 from gar_video.decoding.frame_index import FrameIndex
 from gar_video.decoding.orientation import Orientation
 from gar_video.errors import VideoError
 
 if TYPE_CHECKING:
+    from av.container import InputContainer
     from av.packet import Packet
     from av.video.frame import VideoFrame
 
@@ -56,6 +56,8 @@ class PyavReader:
     resolution_wh: tuple[int, int]  # upright
     pixel_format: str  # as stored, in FFmpeg's words
     _size: tuple[int, int]  # as stored
+    _unprobed: bool  # opened without decoding the first frames, since the header tells all
+    _container: InputContainer
 
     def __init__(self, path: Path, like: PyavReader | None = None) -> None:
         self.path = path
@@ -64,6 +66,7 @@ class PyavReader:
         self._last_wanted = 0
         self._buffers = FrameBuffers()
         self._lost: set[int] = set()  # frames that were tried in every way already
+        self._unprobed = containers.tells_all(path) if like is None else like._unprobed
         self._open()
         if like is not None:
             self.index, self._size = like.index, like._size
@@ -71,17 +74,34 @@ class PyavReader:
             self.pixel_format = like.pixel_format
             return
         try:
-            self.index = frame_index.build(self._container, self.stream, path)
+            self._find_frames()
             self._orient()
         except BaseException:
             self._container.close()
             raise
 
+    def _find_frames(self) -> None:
+        """Read the index; open the file anew where the header alone did not tell all."""
+        if self._unprobed:
+            codec = bitstreams.name_of(self.stream)
+            if codec in ("h264", "hevc"):
+                self.index = frame_index.build(self._container, self.stream, self.path)
+                # What H.264 does not say is how many frames to wait for before showing one.
+                in_order = codec == "hevc" or bool((np.diff(self.index.order) > 0).all())
+                if self.index.even and (in_order or self._context.has_b_frames):
+                    return
+            self._unprobed = False
+            self._container.close()
+            self._open()
+        self.index = frame_index.build(self._container, self.stream, self.path)
+
     def _open(self) -> None:
         from av.video.reformatter import VideoReformatter
 
         self._pid = os.getpid()
-        self._container, self.stream = open_container(self.path)
+        self._container, self.stream = containers.open_container(
+            self.path, decode=self._careful or not self._unprobed
+        )
         # With threads over frames an error shows up some packets late and may cost other frames.
         self.stream.thread_type = "SLICE" if self._careful else "AUTO"
         self._context = self.stream.codec_context
