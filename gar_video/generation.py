@@ -6,8 +6,9 @@ off again; several run as one batch that shares the prefix. Rows that have ended
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import torch
 from transformers.cache_utils import Cache, DynamicLayer
@@ -15,6 +16,10 @@ from transformers.cache_utils import Cache, DynamicLayer
 from gar_video.errors import PromptError
 from gar_video.model import GARModel
 from gar_video.shared_prefix import SharedPrefixBatch
+
+# Given the logits [B, V] of those rows of a batch that go on, and which rows these are, returns the
+# next tokens [B]. A stop token ends its row.
+Picker: TypeAlias = Callable[[torch.Tensor, Sequence[int]], torch.Tensor]
 
 
 @dataclass(frozen=True)
@@ -230,13 +235,15 @@ class Decoder:
         prefix: PrefixCache,
         suffixes: Sequence[Sequence[int]],
         settings: GenerationSettings,
+        pick: Picker | None = None,
     ) -> Iterator[list[tuple[int, int]]]:
         """Generate for all suffixes at once; yield each step's ``(row, token id)``.
 
         A row's last token is a stop token, unless it reaches ``max_new_tokens``. With one suffix
-        the prefix itself grows; whoever calls rewinds it.
+        the prefix itself grows; whoever calls rewinds it. ``pick`` chooses the tokens; by default
+        the settings say how.
         """
-        sampler = _Sampler(settings, len(suffixes))
+        sampler = pick or Sampler(settings, len(suffixes))
         hidden, state = self._run(prefix, suffixes, settings.max_new_tokens)
         rows = list(range(len(suffixes)))
         for count in range(settings.max_new_tokens):
@@ -318,7 +325,7 @@ class Decoder:
         return [float(score) for score in torch.stack(scores).cpu()]
 
 
-class _Sampler:
+class Sampler:
     """Picks the next tokens: the likeliest, or drawn, each row from a stream of its own."""
 
     def __init__(self, settings: GenerationSettings, num_rows: int) -> None:
@@ -330,6 +337,7 @@ class _Sampler:
             self._generators = [torch.Generator().manual_seed(seed) for _ in range(num_rows)]
 
     def __call__(self, logits: torch.Tensor, rows: Sequence[int]) -> torch.Tensor:
+        """Return the next tokens ``[B]`` of rows, given their logits ``[B, V]``."""
         if not self._generators:
             return logits.argmax(-1)
         shares = (logits / self._settings.temperature).softmax(-1).cpu()  # [B, V]
