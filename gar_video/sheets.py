@@ -65,6 +65,7 @@ def contact_sheet(
     *,
     views: int = 5,
     view_wh: tuple[int, int] = (208, 156),
+    colors: Mapping[int, RGB] | None = None,
 ) -> Picture:
     """Draw one row per object: what is said about it, and its clearest views with their times.
 
@@ -75,6 +76,7 @@ def contact_sheet(
             holds stands under each view, and what sums it up beside them.
         views: Views in a row at most.
         view_wh: Size of a view in pixels.
+        colors: RGB by object id, of all objects; apart from each other by default.
 
     Returns:
         ``(H, W, 3)`` uint8 RGB.
@@ -84,7 +86,7 @@ def contact_sheet(
         VideoError: If a frame cannot be decoded.
     """
     tracks.check_fits(video)
-    colors = object_colors(tracks.object_ids)
+    colors = dict(colors or object_colors(tracks.object_ids))
     chosen = {i: clearest_frames(tracks[i], views, video.resolution_wh) for i in tracks}
     captions = words if isinstance(words, Captions) else Captions.always(words or {})
     rows = []

@@ -217,6 +217,7 @@ def write_annotated_video(
     *,
     place: Place = "beside",
     boxes: bool = False,
+    colors: Mapping[int, RGB] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> None:
     """Write the video as H.264 mp4 with its objects and words drawn in, and its sound kept.
@@ -231,6 +232,7 @@ def write_annotated_video(
         place: ``"beside"`` the objects, with a line to them, five lines at most; or ``"below"``
             the picture, all of it.
         boxes: Draw boxes around masks as well.
+        colors: RGB by object id, of all objects; apart from each other by default.
         progress: Called with (frames done, frames in all).
 
     Raises:
@@ -242,7 +244,7 @@ def write_annotated_video(
 
     tracks.check_fits(video)
     captions = words if isinstance(words, Captions) else Captions.always(words or {})
-    draw = _Drawing(video, tracks, captions, place, boxes)
+    draw = _Drawing(video, tracks, captions, place, boxes, colors)
     times = video.times_s
     with (
         replacing(path) as temporary,
@@ -283,14 +285,20 @@ class _Drawing:
     """Draws the frames of a video, one after the other."""
 
     def __init__(
-        self, video: Video, tracks: Tracks, captions: Captions, place: Place, boxes: bool
+        self,
+        video: Video,
+        tracks: Tracks,
+        captions: Captions,
+        place: Place,
+        boxes: bool,
+        colors: Mapping[int, RGB] | None = None,
     ) -> None:
         from gar_video.callouts import Callouts
 
         if place not in ("beside", "below"):
             raise GARVideoError(f"place is {place!r}; expected 'beside' or 'below'")
         self._tracks, self._boxes, self._times = tracks, boxes, video.times_s
-        self._colors = object_colors(tracks.object_ids)
+        self._colors = dict(colors or object_colors(tracks.object_ids))
         self._places: dict[int, int] = {}
         self._callouts = self._panel = None
         if place == "beside":
