@@ -112,12 +112,31 @@ class GARProcessor(PromptWords):
             tiles = torch.cat([tiles, cut])
         return tiles.expand(-1, 3, -1, -1).float()
 
-    def __call__(self, prompt: RegionPrompt) -> ModelInputs:
+    def tiles(self, frames: np.ndarray) -> torch.Tensor:
+        """Return a video's frames as the model sees them, whichever objects are pointed at.
+
+        Args:
+            frames: ``(F, H, W, 3)`` uint8 RGB.
+
+        Returns:
+            ``[F, 3, S, S]`` float.
+        """
+        return self._pixels(RegionPrompt(frames, ()))
+
+    def __call__(
+        self, prompt: RegionPrompt, pixel_values: torch.Tensor | None = None
+    ) -> ModelInputs:
         """Return the prompt as the model reads it, up to where the question begins.
 
         What is said afterwards does not change it, so it is encoded once for all questions.
+
+        Args:
+            prompt: The prompt.
+            pixel_values: Its frames' ``tiles``, where they are known; then only the shape of the
+                prompt's frames counts.
         """
-        pixel_values = self._pixels(prompt)
+        if pixel_values is None:
+            pixel_values = self._pixels(prompt)
         maps, num_tiles = self._feature_maps(prompt, len(pixel_values))
         mask_values, boxes = self._regions(prompt)
         writer = TokenWriter(self)

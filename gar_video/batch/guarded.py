@@ -1,13 +1,15 @@
 """Videos decoded in a child process, watched: a native decoder can hang and hold the interpreter.
 
 What hangs, dies or eats memory is the child. It is killed, another one tries with the other
-decoder, and if that fails too a ``VideoError`` says so; the run goes on.
+decoder, and if that fails too a ``VideoError`` says so; the run goes on. A child that has done well
+serves the next video.
 """
 
 from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -19,7 +21,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gar_video.errors import VideoError
+from gar_video.errors import GARVideoError, TracksError, VideoError
 from gar_video.video import Backend, Video
 
 Image = npt.NDArray[np.uint8]
@@ -29,47 +31,68 @@ Opener = Callable[[str, Backend], Video]
 _BACKENDS: tuple[Backend, ...] = ("auto", "decord", "pyav")
 
 
-def _open(source: str, backend: Backend) -> Video:
+def open_plainly(source: str, backend: Backend) -> Video:
+    """Open a video; the opener of all that is not for a test."""
     return Video(source, backend=backend)
 
 
-def _serve(
-    pipe: Connection, opener: Opener, source: str, backend: Backend, memory: int | None
-) -> None:
-    """Open a video and hand out frames until the other end is closed."""
+# ---------------------------------------------------------------- the child
+
+
+def _serve(pipe: Connection, opener: Opener, memory: int | None) -> None:
+    """Do what is asked for until the other end is closed."""
+    # Ctrl-C is for the parent, which lets work come to its end.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     if memory is not None and sys.platform != "win32":
         import resource
 
         resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
-    try:
-        video = opener(source, backend)
-        facts = {
-            "name": video.name, "is_image": video.is_image, "fps": str(video.fps),
-            "resolution_wh": video.resolution_wh, "duration_s": video.duration_s,
-            "times_s": np.array(video.times_s), "backend": video.backend,
-        }  # fmt: skip
-    except Exception as error:
-        pipe.send(("error", _said(error)))
-        return
-    pipe.send(("facts", facts))
+    video: Video | None = None
     while True:
         try:
-            asked = pipe.recv()
-        except EOFError:
+            doing, *given = pipe.recv()
+        except (EOFError, OSError):
             return
         try:
-            # One at a time: the watchdog waits for frames, not for lists of them.
-            for index in asked:
-                pipe.send(("frame", video[index]))
+            if doing == "open":
+                if video is not None:
+                    video.close()
+                video = opener(*given)
+                pipe.send(("facts", _facts(video)))
+                continue
+            assert video is not None
+            if doing == "read":
+                # One at a time: the watchdog waits for frames, not for lists of them.
+                for index in given[0]:
+                    pipe.send(("item", video[index]))
+                continue
+            function, *told = given
+            for item in function(video, *told):
+                pipe.send(("item", item))
+            pipe.send(("end", None))
+        except (BrokenPipeError, ConnectionResetError):
+            return
         except Exception as error:
-            pipe.send(("error", _said(error)))
+            kind = "tracks" if isinstance(error, TracksError) else "error"
+            pipe.send((kind, _said(error)))
+
+
+def _facts(video: Video) -> dict[str, Any]:
+    return {
+        "name": video.name, "is_image": video.is_image, "fps": str(video.fps),
+        "resolution_wh": video.resolution_wh, "duration_s": video.duration_s,
+        "times_s": np.array(video.times_s), "backend": video.backend,
+    }  # fmt: skip
 
 
 def _said(error: Exception) -> str:
     if isinstance(error, MemoryError):
         return "decoding it takes more memory than allowed"
     text = " ".join(str(error).split()) or type(error).__name__
-    return text if isinstance(error, VideoError) else f"{type(error).__name__}: {text}"
+    return text if isinstance(error, GARVideoError) else f"{type(error).__name__}: {text}"
+
+
+# ---------------------------------------------------------------- the parent
 
 
 class _Hung(Exception):  # noqa: N818 - control flow inside this module
@@ -79,30 +102,53 @@ class _Hung(Exception):  # noqa: N818 - control flow inside this module
 class _Child:
     """A process that decodes, and the pipe to it."""
 
-    def __init__(
-        self,
-        opener: Opener,
-        source: str,
-        backend: Backend,
-        open_s: float,
-        frame_s: float,
-        memory: int | None,
-    ) -> None:
+    def __init__(self, opener: Opener, memory: int | None) -> None:
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
-        self._frame_s = frame_s
-        self._process = context.Process(
-            target=_serve, args=(theirs, opener, source, backend, memory), daemon=True
-        )
+        self._process = context.Process(target=_serve, args=(theirs, opener, memory), daemon=True)
         self._process.start()
         theirs.close()
-        try:
-            self.facts: dict[str, Any] = self._receive("facts", open_s)
-        except BaseException:
-            self.kill()
-            raise
+        self.settings = (opener, memory)
+        self._busy = False
 
-    def _receive(self, kind: str, seconds: float) -> Any:
+    @property
+    def is_idle(self) -> bool:
+        """Whether it is alive and nothing stands in the pipe."""
+        return not self._busy and self._process.is_alive()
+
+    def open(self, source: str, backend: Backend, seconds: float) -> dict[str, Any]:
+        self._send("open", source, backend)
+        _, facts = self._receive(seconds)
+        self._busy = False
+        found: dict[str, Any] = facts
+        return found
+
+    def frames(self, seconds: float, indices: tuple[int, ...]) -> Iterator[Image]:
+        self._send("read", indices)
+        for left in range(len(indices), 0, -1):
+            _, image = self._receive(seconds)
+            # Whoever takes the last one does not come back to hear that there are no more.
+            self._busy = left > 1
+            yield image
+
+    def run(self, seconds: float, *given: Any) -> Iterator[Any]:
+        self._send("run", *given)
+        while True:
+            said, value = self._receive(seconds)
+            if said == "end":
+                self._busy = False
+                return
+            yield value
+
+    def _send(self, *told: Any) -> None:
+        assert not self._busy
+        self._busy = True
+        try:
+            self._pipe.send(told)
+        except OSError:
+            raise _Hung(f"died with exit code {self._process.exitcode}") from None
+
+    def _receive(self, seconds: float) -> tuple[str, Any]:
         until = time.monotonic() + seconds
         while not self._pipe.poll(max(0.0, min(1.0, until - time.monotonic()))):
             if time.monotonic() >= until:
@@ -114,18 +160,10 @@ class _Child:
         except (EOFError, OSError):
             self._process.join(1)
             raise _Hung(f"died with exit code {self._process.exitcode}") from None
-        if said == "error":
-            raise VideoError(value)
-        assert said == kind, said
-        return value
-
-    def frames(self, indices: Sequence[int]) -> Iterator[Image]:
-        try:
-            self._pipe.send([int(index) for index in indices])
-        except OSError:
-            raise _Hung(f"died with exit code {self._process.exitcode}") from None
-        for _ in indices:
-            yield self._receive("frame", self._frame_s)
+        if said in ("error", "tracks"):
+            self._busy = False
+            raise (TracksError if said == "tracks" else VideoError)(value)
+        return said, value
 
     def kill(self) -> None:
         self._pipe.close()
@@ -133,6 +171,38 @@ class _Child:
             self._process.kill()
         self._process.join()
         self._process.close()
+
+
+class Keeper:
+    """Keeps a child between videos, so that not each one has to start a process.
+
+    For one thread. Close it at the end.
+    """
+
+    def __init__(self) -> None:
+        self._idle: _Child | None = None
+
+    def take(self, opener: Opener, memory: int | None) -> _Child:
+        """Return the child that is kept, or a new one."""
+        child, self._idle = self._idle, None
+        if child is not None:
+            if child.is_idle and child.settings == (opener, memory):
+                return child
+            child.kill()
+        return _Child(opener, memory)
+
+    def give(self, child: _Child) -> None:
+        """Take a child back; one that is busy or dead, or one too many, is ended."""
+        if self._idle is None and child.is_idle:
+            self._idle = child
+        else:
+            child.kill()
+
+    def close(self) -> None:
+        """End the child."""
+        if self._idle is not None:
+            self._idle.kill()
+            self._idle = None
 
 
 class GuardedReader:
@@ -144,6 +214,7 @@ class GuardedReader:
         frame_s: Seconds that a frame may take.
         memory: Bytes of address space that decoding may take; None for no limit.
         opener: Opens the video, in the child; a module's function.
+        keeper: Where a child comes from and goes to; None for one of its own.
 
     Raises:
         VideoError: If it cannot be opened, or every decoder hangs or dies.
@@ -156,10 +227,12 @@ class GuardedReader:
         open_s: float = 120.0,
         frame_s: float = 60.0,
         memory: int | None = None,
-        opener: Opener = _open,
+        opener: Opener = open_plainly,
+        keeper: Keeper | None = None,
     ) -> None:
-        self._source = source
-        self._start = lambda backend: _Child(opener, source, backend, open_s, frame_s, memory)
+        self._source, self._open_s, self._frame_s = source, open_s, frame_s
+        self._opener, self._memory = opener, memory
+        self._keeper = keeper
         self._left = list(_BACKENDS)
         self._troubles: list[str] = []
         self._child: _Child | None = None
@@ -168,51 +241,93 @@ class GuardedReader:
         self._next_child()
 
     def _next_child(self) -> _Child:
-        """Start a child with the next decoder; the last one's trouble has been noted."""
+        """Have a child open the video with the next decoder; the last trouble has been noted."""
         while self._left:
             backend = self._left.pop(0)
+            keeper = self._keeper or Keeper()
+            child = keeper.take(self._opener, self._memory)
             try:
-                self._child = self._start(backend)
+                self.facts = child.open(self._source, backend, self._open_s)
             except _Hung as trouble:
+                child.kill()
                 self._troubles.append(f"{backend} {trouble}")
                 continue
             except VideoError:
+                self._give(child)
                 if not self._troubles:
                     raise
                 # Refused by a decoder that was only a second choice: the first trouble counts.
                 continue
-            self.facts = self._child.facts
+            except BaseException:
+                child.kill()
+                raise
+            self._child = child
             width, height = self.facts["resolution_wh"]
             self.resolution_wh = (width, height)
-            return self._child
+            return child
         raise VideoError(
             f"the decoder of {Path(self._source).name} hangs or dies ({'; '.join(self._troubles)})"
         )
 
+    def _give(self, child: _Child) -> None:
+        if self._keeper is None:
+            child.kill()
+        else:
+            self._keeper.give(child)
+
+    def _lost(self, trouble: object) -> None:
+        self._troubles.append(f"{self.facts['backend']} {trouble}")
+        if self._child is not None:
+            self._child.kill()
+            self._child = None
+
     def read(self, indices: Sequence[int]) -> Iterator[Image]:
         """Yield frames; a child that hangs is replaced, and the rest is asked of the next one."""
-        wanted = list(indices)
+        wanted = [int(index) for index in indices]
         while wanted:
             child = self._child or self._next_child()
             try:
-                for image in child.frames(tuple(wanted)):
+                for image in child.frames(self._frame_s, tuple(wanted)):
                     wanted.pop(0)
                     yield image
             except _Hung as trouble:
-                self._troubles.append(f"{self.facts['backend']} {trouble}")
-                child.kill()
-                self._child = None
-            except (VideoError, GeneratorExit):
-                # Unread frames may still stand in the pipe.
-                child.kill()
-                self._child = None
-                self._left.insert(0, "auto")
+                self._lost(trouble)
+            except GeneratorExit:
+                if wanted:
+                    self._drop(child)
                 raise
 
+    def run(self, function: Callable[..., Iterator[Any]], *given: Any) -> Iterator[Any]:
+        """Yield what ``function(video, *given)`` yields in the child, where it runs.
+
+        If the child hangs (gives nothing for as long as a frame may take) or dies, all is begun
+        anew with the next decoder: what comes then, comes instead of what came before.
+
+        Args:
+            function: A module's function. It should yield something for every frame or two.
+            given: What it is given; has to fit through a pipe, as what it yields.
+        """
+        while True:
+            child = self._child or self._next_child()
+            try:
+                yield from child.run(self._frame_s, function, *given)
+                return
+            except _Hung as trouble:
+                self._lost(trouble)
+            except GeneratorExit:
+                self._drop(child)
+                raise
+
+    def _drop(self, child: _Child) -> None:
+        """End a child in whose pipe something unread stands; it has done nothing wrong."""
+        child.kill()
+        self._child = None
+        self._left.insert(0, "auto")
+
     def close(self) -> None:
-        """End the child."""
+        """End the child, or give it back."""
         if self._child is not None:
-            self._child.kill()
+            self._give(self._child)
             self._child = None
 
 
@@ -231,10 +346,14 @@ class GuardedVideo(Video):
         reader = GuardedReader(os.fspath(source), **limits)
         # An array of one pixel stands in; what counts is taken from the child.
         super().__init__(np.zeros((1, 1, 1, 3), np.uint8), fps=Fraction(reader.facts["fps"]))
-        self._reader = reader
+        self._reader: GuardedReader = reader
         self.path = Path(source)
         self.name = reader.facts["name"]
         self.is_image = reader.facts["is_image"]
         self._times_s = reader.facts["times_s"]
         self._last_s = reader.facts["duration_s"] - float(self._times_s[-1])
         self._times_s.setflags(write=False)
+
+    def run(self, function: Callable[..., Iterator[Any]], *given: Any) -> Iterator[Any]:
+        """Run a function on the video in its child; see ``GuardedReader.run``."""
+        return self._reader.run(function, *given)

@@ -52,10 +52,16 @@ CREATE TABLE IF NOT EXISTS units (
     owner TEXT,
     until REAL,
     answer TEXT,
+    batch INTEGER,
     UNIQUE (recording, task, objects, start_s)
 );
-CREATE INDEX IF NOT EXISTS units_by_status ON units (status, recording);
+CREATE INDEX IF NOT EXISTS units_by_status ON units (status, batch);
+CREATE INDEX IF NOT EXISTS units_by_batch ON units (batch, recording);
 """
+
+
+class DiskFullError(GARVideoError):
+    """There is no space left where a run is kept."""
 
 
 @dataclass(frozen=True)
@@ -101,16 +107,19 @@ class State:
 
     Args:
         folder: The run's folder; made if it is missing.
-        settings: All that answers depend on. A folder that belongs to another run is refused.
+        settings: All that answers depend on. A folder that belongs to another run is refused. None
+            for a run that is there already, whatever its settings are.
 
     Raises:
         GARVideoError: If the folder belongs to a run with other settings, holds something else, or
             cannot be written.
     """
 
-    def __init__(self, folder: str | Path, settings: Mapping[str, Any]) -> None:
+    def __init__(self, folder: str | Path, settings: Mapping[str, Any] | None) -> None:
         self.folder = Path(folder)
         self.path = self.folder / NAME
+        if settings is None and not self.path.is_file():
+            raise GARVideoError(f"{folder} holds no run; expected a folder that batch run wrote")
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             if not self.path.is_file() and any(self.folder.iterdir()):
@@ -129,7 +138,8 @@ class State:
         except sqlite3.DatabaseError as error:
             raise GARVideoError(f"{self.path} is no state of a run: {error}") from None
         try:
-            self._check(settings)
+            if settings is not None:
+                self._check(settings)
         except BaseException:
             self.close()
             raise
@@ -146,7 +156,7 @@ class State:
 
     def _check(self, settings: Mapping[str, Any]) -> None:
         wanted = {"version": _VERSION, **settings}
-        with self._transaction() as data:
+        with self.transaction() as data:
             row = data.execute("SELECT value FROM run WHERE key = 'settings'").fetchone()
             if row is None:
                 text = json.dumps(wanted, sort_keys=True, ensure_ascii=False)
@@ -165,8 +175,12 @@ class State:
             )
 
     @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        """Everything inside happens, or nothing does."""
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """Have everything inside happen, or nothing.
+
+        Raises:
+            GARVideoError: If the disk is full or the file cannot be written.
+        """
         try:
             self._data.execute("BEGIN IMMEDIATE")
             yield self._data
@@ -175,7 +189,7 @@ class State:
             self._undo()
             if "full" in str(error) or "disk I/O" in str(error):
                 free = os.statvfs(self.folder).f_bavail * os.statvfs(self.folder).f_frsize
-                raise GARVideoError(
+                raise DiskFullError(
                     f"no space left for {self.path} ({free >> 20} MiB free); free some and start "
                     "the same command again"
                 ) from None
@@ -193,7 +207,7 @@ class State:
     def add_recordings(self, recordings: Sequence[Recording]) -> int:
         """Add those that are not there yet; returns how many they were."""
         before = self._data.total_changes
-        with self._transaction() as data:
+        with self.transaction() as data:
             data.executemany(
                 "INSERT OR IGNORE INTO recordings (source, camera, start, tracks, region) "
                 "VALUES (?, ?, ?, ?, ?)",
@@ -212,7 +226,7 @@ class State:
 
     def add_failed(self, source: str, reason: str) -> None:
         """Name something that cannot be used at all."""
-        with self._transaction() as data:
+        with self.transaction() as data:
             data.execute(
                 "INSERT OR IGNORE INTO recordings (source, camera, status, reason) "
                 "VALUES (?, '', 'failed', ?)",
@@ -229,7 +243,7 @@ class State:
         Returns:
             Its number and itself; None if there is none.
         """
-        with self._transaction() as data:
+        with self.transaction() as data:
             row = data.execute(
                 "SELECT id, source, camera, start, tracks, region FROM recordings "
                 "WHERE status = 'pending' OR (status = 'running' AND until < ?) "
@@ -260,7 +274,7 @@ class State:
             facts: Its length, size and the like.
             units: What is to be done; those known already stay as they are.
         """
-        with self._transaction() as data:
+        with self.transaction() as data:
             data.executemany(
                 "INSERT OR IGNORE INTO units (recording, task, objects, start_s, end_s) "
                 "VALUES (?, ?, ?, ?, ?)",
@@ -277,7 +291,7 @@ class State:
 
     def fail_recording(self, recording: int, reason: str, *, again: bool = False) -> None:
         """Note that a recording could not be looked at; ``again`` leaves it to be tried anew."""
-        with self._transaction() as data:
+        with self.transaction() as data:
             data.execute(
                 "UPDATE recordings SET status = ?, reason = ?, owner = NULL, until = NULL "
                 "WHERE id = ?",
@@ -286,38 +300,17 @@ class State:
 
     # ---------------------------------------------------------------- units
 
-    def take_units(self, owner: str, most: int, lease_s: float) -> list[Unit]:
-        """Take units of one recording, in order of their time, so that encodings can be shared."""
-        now = time.time()
-        with self._transaction() as data:
-            first = data.execute(
-                "SELECT recording FROM units WHERE status = 'pending' OR "
-                "(status = 'running' AND until < ?) ORDER BY recording LIMIT 1",
-                (now,),
-            ).fetchone()
-            if first is None:
-                return []
-            rows = data.execute(
-                "SELECT id, recording, task, objects, start_s, end_s, tries + 1 FROM units "
-                "WHERE recording = ? AND (status = 'pending' OR (status = 'running' AND until < ?))"
-                " ORDER BY start_s, objects, id LIMIT ?",
-                (first[0], now, most),
-            ).fetchall()
-            data.executemany(
-                "UPDATE units SET status = 'running', tries = tries + 1, owner = ?, until = ? "
-                "WHERE id = ?",
-                [(owner, now + lease_s, row[0]) for row in rows],
-            )
-        return [_unit(row) for row in rows]
-
-    def finish(self, answers: Mapping[int, Mapping[str, Any]]) -> None:
+    def finish(
+        self, answers: Mapping[int, Mapping[str, Any]], failed: Mapping[int, str] | None = None
+    ) -> None:
         """Write answers and mark their units as done, all or none.
 
         Args:
             answers: Unit's number -> its row. A unit that somebody else has finished since its
                 lease ran out keeps the answer it has.
+            failed: Unit's number -> why there is no answer, noted together with the answers.
         """
-        with self._transaction() as data:
+        with self.transaction() as data:
             data.executemany(
                 "UPDATE units SET status = 'done', reason = NULL, owner = NULL, until = NULL, "
                 "answer = ? WHERE id = ? AND status != 'done'",
@@ -326,19 +319,15 @@ class State:
                     for unit, row in answers.items()
                 ],
             )
-
-    def fail(self, unit: int, reason: str, *, again: bool = False) -> None:
-        """Note why a unit failed; ``again`` leaves it to be tried anew."""
-        with self._transaction() as data:
-            data.execute(
-                "UPDATE units SET status = ?, reason = ?, owner = NULL, until = NULL "
+            data.executemany(
+                "UPDATE units SET status = 'failed', reason = ?, owner = NULL, until = NULL "
                 "WHERE id = ? AND status != 'done'",
-                ("pending" if again else "failed", reason, unit),
+                [(reason, unit) for unit, reason in (failed or {}).items()],
             )
 
     def renew(self, owner: str, lease_s: float) -> None:
         """Keep what an owner has taken."""
-        with self._transaction() as data:
+        with self.transaction() as data:
             for table in ("recordings", "units"):
                 data.execute(
                     f"UPDATE {table} SET until = ? WHERE owner = ?",  # noqa: S608
@@ -347,7 +336,7 @@ class State:
 
     def release(self, owner: str | None = None) -> None:
         """Give back what an owner has taken and not finished; what all have, if None."""
-        with self._transaction() as data:
+        with self.transaction() as data:
             for table in ("recordings", "units"):
                 data.execute(
                     f"UPDATE {table} SET status = 'pending', owner = NULL, until = NULL "  # noqa: S608
@@ -358,7 +347,7 @@ class State:
     def retry_failed(self) -> int:
         """Let everything that failed be tried anew; returns how much that is."""
         before = self._data.total_changes
-        with self._transaction() as data:
+        with self.transaction() as data:
             for table in ("recordings", "units"):
                 data.execute(
                     f"UPDATE {table} SET status = 'pending', reason = NULL, tries = 0 "  # noqa: S608
@@ -377,32 +366,13 @@ class State:
         )
         return Counts(**dict(rows))
 
-    def failures(self) -> list[tuple[str, str, str]]:
-        """Return source, task (empty for the whole recording) and reason of all that failed."""
-        return self._data.execute(
-            "SELECT source, '', reason FROM recordings WHERE status = 'failed' UNION ALL "
-            "SELECT source, task || ' of ' || objects, units.reason FROM units "
-            "JOIN recordings ON recordings.id = recording WHERE units.status = 'failed' "
-            "ORDER BY 1, 2"
-        ).fetchall()
-
-    def answers(self) -> Iterator[tuple[Recording, Unit, dict[str, Any]]]:
-        """Yield all answers, in an order that does not depend on how they were worked out."""
-        rows = self._data.execute(
-            "SELECT source, camera, start, tracks, region, units.id, recording, task, objects, "
-            "start_s, end_s, units.tries, answer FROM units "
-            "JOIN recordings ON recordings.id = recording WHERE units.status = 'done' "
-            "ORDER BY source, start_s, task, objects"
-        )
-        for row in rows:
-            yield _recording(row[:5]), _unit(row[5:12]), json.loads(row[12])
-
 
 def _ids(objects: Sequence[int]) -> str:
     return ",".join(str(object_id) for object_id in objects)
 
 
-def _unit(row: Sequence[Any]) -> Unit:
+def unit_of(row: Sequence[Any]) -> Unit:
+    """Return the unit of a row ``(id, recording, task, objects, start_s, end_s, tries)``."""
     number, recording, task, objects, start_s, end_s, tries = row
     ids = tuple(int(text) for text in objects.split(","))
     return Unit(number, recording, task, ids, start_s, end_s, tries)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from gar_video import Video, VideoError
-from gar_video.batch.guarded import GuardedVideo
+from gar_video.batch.guarded import GuardedVideo, Keeper
 
 
 @pytest.fixture(scope="module")
@@ -105,3 +105,52 @@ def test_a_wrong_frame_leaves_it_usable(clip: Path) -> None:
         with pytest.raises(VideoError):
             video.frames([99])
         assert video[1].shape == (48, 64, 3)
+
+
+def brightness(video: Video, least: int):
+    """Runs in the child: yields the level of each frame."""
+    for frame in video:
+        level = int(frame.mean())
+        yield level if level >= least else None
+
+
+def stops_halfway(video: Video, least: int):
+    for number, level in enumerate(brightness(video, least)):
+        if number == 5 and video._wanted_backend == "auto":
+            os._exit(11)
+        yield level
+
+
+@pytest.mark.parametrize("function", [brightness, stops_halfway])
+def test_work_is_done_in_the_child(clip: Path, function) -> None:
+    with GuardedVideo(clip) as video:
+        told = list(video.run(function, 90))[-12:]
+        assert told[:4] == [None] * 4
+        assert told[6] == pytest.approx(120, abs=3)
+        assert len(told) == 12
+        assert video[1].shape == (48, 64, 3)
+
+
+def test_a_child_serves_one_video_after_the_other(clip: Path, tmp_path: Path) -> None:
+    keeper = Keeper()
+    junk = tmp_path / "junk.mp4"
+    junk.write_bytes(b"junk" * 99)
+    pids = set()
+    for source in (clip, junk, clip):
+        try:
+            with GuardedVideo(source, keeper=keeper) as video:
+                pids.add(video._reader._child._process.pid)
+                assert (video[2] == Video(clip)[2]).all()
+        except VideoError:
+            assert source == junk
+    assert len(pids) == 1
+    keeper.close()
+
+
+def test_a_child_that_is_not_through_is_not_kept(clip: Path) -> None:
+    keeper = Keeper()
+    with GuardedVideo(clip, keeper=keeper) as video:
+        next(iter(video.run(brightness, 0)))
+    with GuardedVideo(clip, keeper=keeper) as video:
+        assert (video[3] == Video(clip)[3]).all()
+    keeper.close()

@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from gar_video.batch import results
+from gar_video.batch.batches import cut_batches, take_batch
 from gar_video.batch.footage import Recording
 from gar_video.batch.results import COLUMNS, export, read_failures, read_rows
 from gar_video.batch.state import State, Unit
@@ -52,12 +53,11 @@ def make(folder: Path, order: int = 1) -> Path:
                 for start in (0.5, 3.0)
             ]
             state.plan(taken[0], {}, units)
-        units = [
-            unit for taken in iter(lambda: state.take_units("me", 9, 60), []) for unit in taken
-        ]
+        cut_batches(state, 9)
+        units = [unit for taken in iter(lambda: take_batch(state, "me", 60), []) for unit in taken]
         for unit in units[::order]:
             if unit.task == "what" and unit.start_s == 3.0:
-                state.fail(unit.id, "out of memory")
+                state.finish({}, {unit.id: "out of memory"})
             else:
                 state.finish({unit.id: {**ANSWER, "answer": f"{unit.task} {unit.start_s}"}})
     return folder
@@ -122,7 +122,7 @@ def test_tables_do_not_tell_the_order_of_work(tmp_path: Path) -> None:
 def test_what_has_gone_leaves_the_tables(tmp_path: Path) -> None:
     run = make(tmp_path / "run")
     export(run)
-    with State(run, {"tasks": TASKS}) as state, state._transaction() as data:
+    with State(run, {"tasks": TASKS}) as state, state.transaction() as data:
         data.execute("DELETE FROM recordings WHERE camera = 'yard'")
     export(run)
     assert not list(run.rglob("*yard*"))

@@ -12,7 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from gar_video.batch.batches import cut_batches, take_batch
 from gar_video.batch.footage import Recording
+from gar_video.batch.results import read_failures
 from gar_video.batch.state import Counts, State, Unit
 from gar_video.errors import GARVideoError
 
@@ -31,6 +33,18 @@ def state(tmp_path: Path) -> State:
         yield made
 
 
+def _take(state: State, owner: str, most: int, lease_s: float) -> list[Unit]:
+    cut_batches(state, most, block=1)
+    return take_batch(state, owner, lease_s)
+
+
+def _answers(state: State) -> list:
+    return state._data.execute(
+        "SELECT source, task, objects, answer FROM units JOIN recordings "
+        "ON recordings.id = recording WHERE units.status = 'done' ORDER BY source, task, objects"
+    ).fetchall()
+
+
 def _planned(state: State) -> None:
     while (taken := state.take_recording("me", 60)) is not None:
         state.plan(taken[0], {"seconds": 4.0}, UNITS)
@@ -46,29 +60,29 @@ def test_recordings_are_added_once_and_taken_in_order(state: State) -> None:
 
 def test_units_come_from_one_recording_at_a_time(state: State) -> None:
     _planned(state)
-    taken = state.take_units("me", 4, 60)
-    rest = state.take_units("you", 4, 60)
+    taken = _take(state, "me", 4, 60)
+    rest = _take(state, "you", 4, 60)
     assert {unit.recording for unit in [*taken, *rest]} == {1}
     assert [len(taken), len(rest)] == [4, 2]
     assert not {unit.id for unit in taken} & {unit.id for unit in rest}
-    assert {unit.recording for unit in state.take_units("me", 9, 60)} == {2}
+    assert {unit.recording for unit in _take(state, "me", 9, 60)} == {2}
 
 
 def test_a_lease_that_ran_out_is_taken_over(state: State) -> None:
     _planned(state)
-    lost = state.take_units("gone", 12, -1)
-    again = state.take_units("me", 12, 60)
+    lost = _take(state, "gone", 12, -1)
+    again = _take(state, "me", 12, 60)
     assert [unit.id for unit in again] == [unit.id for unit in lost]
     assert {unit.tries for unit in again} == {2}
 
 
 def test_the_first_answer_stays(state: State) -> None:
     _planned(state)
-    (unit,) = state.take_units("me", 1, 60)
+    unit, *_ = _take(state, "me", 1, 60)
     state.finish({unit.id: {"text": "first"}})
     state.finish({unit.id: {"text": "late"}})
-    state.fail(unit.id, "late, too")
-    assert [answer for _, _, answer in state.answers()] == [{"text": "first"}]
+    state.finish({}, {unit.id: "late, too"})
+    assert [json.loads(row[-1]) for row in _answers(state)] == [{"text": "first"}]
 
 
 def test_answers_come_in_an_order_of_their_own(tmp_path: Path) -> None:
@@ -78,11 +92,11 @@ def test_answers_come_in_an_order_of_their_own(tmp_path: Path) -> None:
             state.add_recordings(order)
             _planned(state)
             units = []
-            while taken := state.take_units("me", 5, 60):
+            while taken := _take(state, "me", 5, 60):
                 units += taken
             for unit in units if turn else reversed(units):
                 state.finish({unit.id: {"text": f"{unit.task} {unit.objects}"}})
-            told.append([(r.source, u.task, u.objects, a) for r, u, a in state.answers()])
+            told.append(_answers(state))
     assert told[0] == told[1]
     assert len(told[0]) == 12
 
@@ -92,21 +106,24 @@ def test_failures_are_named_and_tried_again(state: State) -> None:
     state.fail_recording(taken[0], "no video stream")
     state.add_failed("/c.txt", "is empty")
     _planned(state)
-    (unit,) = state.take_units("me", 1, 60)
-    state.fail(unit.id, "out of memory")
-    assert state.failures() == [
-        ("/a.mp4", "", "no video stream"),
-        ("/b.mp4", "a of 1", "out of memory"),
-        ("/c.txt", "", "is empty"),
+    unit, *_ = _take(state, "me", 1, 60)
+    state.finish({}, {unit.id: "out of memory"})
+    assert [
+        (one["video"], one["task"], one["objects"], one["error"])
+        for one in read_failures(state.folder)
+    ] == [
+        ("/a.mp4", None, None, "no video stream"),
+        ("/b.mp4", "a", [1], "out of memory"),
+        ("/c.txt", None, None, "is empty"),
     ]
     assert state.retry_failed() == 3
-    assert not state.failures()
+    assert not read_failures(state.folder)
 
 
 def test_what_is_given_back_is_pending(state: State) -> None:
     _planned(state)
-    state.take_units("me", 2, 60)
-    state.take_units("you", 2, 60)
+    _take(state, "me", 2, 60)
+    _take(state, "you", 2, 60)
     state.release("me")
     assert state.counts() == Counts(pending=10, running=2)
     state.release()
@@ -115,9 +132,40 @@ def test_what_is_given_back_is_pending(state: State) -> None:
 
 def test_leases_can_be_renewed(state: State) -> None:
     _planned(state)
-    state.take_units("me", 12, -1)
+    _take(state, "me", 12, -1)
     state.renew("me", 60)
-    assert {unit.recording for unit in state.take_units("you", 12, 60)} == {2}
+    assert {unit.recording for unit in _take(state, "you", 12, 60)} == {2}
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2, 3, 4), (4, 2, 0, 3, 1)], ids=["in order", "shuffled"])
+def test_batches_do_not_depend_on_when_recordings_are_known(tmp_path: Path, order) -> None:
+    counts = [1, 0, 5, 2, 2]
+    with State(tmp_path / "run", SETTINGS) as state:
+        state.add_recordings([Recording(f"/{n}.mp4", "") for n in range(5)])
+        for _ in order:
+            state.take_recording("me", 60)
+        for at in order:
+            if at == 1:
+                state.fail_recording(2, "is empty")
+            else:
+                state.plan(at + 1, {}, [Unit(0, 0, "a", (n,), 0.0, 1.0) for n in range(counts[at])])
+            cut_batches(state, 3, block=4)
+        cut = []
+        while units := take_batch(state, "me", 60):
+            cut.append([(unit.recording, *unit.objects) for unit in units])
+    assert sorted(cut) == [
+        [(1, 0), (3, 0), (3, 1)],
+        [(3, 2), (3, 3), (3, 4)],
+        [(4, 0), (4, 1)],
+        [(5, 0), (5, 1)],
+    ]
+
+
+def test_a_stretch_stays_together(state: State) -> None:
+    state.take_recording("me", 60)
+    state.plan(1, {}, [Unit(0, 0, task, (n,), 0.0, 1.0) for n in (1, 2) for task in "abc"])
+    cut_batches(state, 4, block=1)
+    assert [unit.objects for unit in take_batch(state, "me", 60)] == [(1,)] * 3
 
 
 BAD = [
@@ -141,7 +189,7 @@ def test_folders_of_others_are_refused(tmp_path: Path, change, settings, said: s
 
 def test_a_full_disk_leaves_everything_as_it_was(state: State) -> None:
     _planned(state)
-    (unit,) = state.take_units("me", 1, 60)
+    unit, *_ = _take(state, "me", 1, 60)
     pages = state._data.execute("PRAGMA page_count").fetchone()[0]
     state._data.execute(f"PRAGMA max_page_count = {pages}")
     with pytest.raises(GARVideoError, match="no space left"):
@@ -154,10 +202,12 @@ def test_a_full_disk_leaves_everything_as_it_was(state: State) -> None:
 
 WORKER = """
 import sys
+from gar_video.batch.batches import cut_batches, take_batch
 from gar_video.batch.state import State
 with State(sys.argv[1], {"model": "nano", "tasks": ["a", "b"]}) as state:
     state.release()
-    while units := state.take_units("me", 3, 60):
+    cut_batches(state, 3)
+    while units := take_batch(state, "me", 60):
         for unit in units:
             state.finish({unit.id: {"text": f"{unit.recording} {unit.task} {unit.objects}"}})
             print(unit.id, flush=True)
@@ -173,7 +223,7 @@ def test_killed_at_any_moment_nothing_is_lost_or_twice(tmp_path: Path) -> None:
 
     def told(folder: Path) -> str:
         with State(folder, SETTINGS) as state:
-            return json.dumps([(r.source, u.task, u.objects, a) for r, u, a in state.answers()])
+            return json.dumps(_answers(state))
 
     prepared(tmp_path / "whole")
     subprocess.run([sys.executable, "-c", WORKER, tmp_path / "whole"], check=True, stdout=-3)
