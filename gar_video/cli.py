@@ -18,7 +18,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from gar_video.commands import annotate, demo, live, questions, timeline, track, trackers
+from gar_video.commands import annotate, demo, live, page, questions, timeline, track, trackers
 from gar_video.commands.console import own_warnings, say_error
 from gar_video.commands.options import POINTING_HELP
 from gar_video.commands.pointing import PointingCommand
@@ -95,6 +95,7 @@ for _plain in (
     timeline.timeline, annotate.annotate, annotate.sheet, live.live, trackers.trackers, demo.demo,
 ):  # fmt: skip
     app.command()(_plain)
+app.command()(page.app)
 
 
 def run(argv: Sequence[str]) -> int:
