@@ -110,7 +110,7 @@ def run(options: Options) -> Result:
             for pattern, indices in patterns.items():
                 timed = paired(
                     {
-                        reader: lambda f=function, i=indices, p=str(path): f(p, i)
+                        reader: lambda f=function, i=indices, p=str(path): _few(f(p, i))
                         for reader, function in READERS.items()
                     },
                     repeats=options.rounds(3), clock=result.clock,
@@ -123,6 +123,11 @@ def run(options: Options) -> Result:
                     worst = (f"{name}, {pattern}", least)
                 result.at_least(f"{name}, {pattern}: best of decord and PyAV", 0.95, least)
     return result
+
+
+def _few(images: Any) -> Any:
+    """Keep a few pixels of frames, so that nobody finds the memory full of others' frames."""
+    return images[:, ::8, ::8].copy()
 
 
 def _near(outputs: dict[str, Any]) -> str:

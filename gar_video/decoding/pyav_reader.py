@@ -12,7 +12,7 @@ import sys
 from collections import deque
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -31,7 +31,9 @@ if TYPE_CHECKING:
 Image = npt.NDArray[np.uint8]
 
 # Decoding on over so many packets is about as cheap as seeking to a keyframe behind them.
-_SEEK_PAYS = 12
+_SEEK_PAYS = 6
+# Pixels to decode from which threads are worth starting; they cost CPU time on every frame, too.
+_THREADS_PAY = 32 * 10**6
 
 
 class _Missing(Exception):  # noqa: N818 - control flow inside this module
@@ -62,6 +64,8 @@ class PyavReader:
     def __init__(self, path: Path, like: PyavReader | None = None) -> None:
         self.path = path
         self._careful = False
+        self._threads = like is not None  # made to read everything
+        self._pixels = 0  # decoded so far, while there are no threads
         self._may_skip = True
         self._last_wanted = 0
         self._buffers = FrameBuffers()
@@ -103,7 +107,8 @@ class PyavReader:
             self.path, decode=self._careful or not self._unprobed
         )
         # With threads over frames an error shows up some packets late and may cost other frames.
-        self.stream.thread_type = "SLICE" if self._careful else "AUTO"
+        threads: Literal["AUTO", "NONE"] = "AUTO" if self._threads else "NONE"
+        self.stream.thread_type = "SLICE" if self._careful else threads
         self._context = self.stream.codec_context
         # One for all frames: a fresh one per frame costs as much as the conversion itself.
         self._reformatter = VideoReformatter()
@@ -151,6 +156,10 @@ class PyavReader:
         """
         if os.getpid() != self._pid:
             self._reopen_after_fork()
+        if not self._threads and self._would_pay(indices):
+            self._threads = True
+            self._container.close()
+            self._open()
         wanted = None
         if len(indices) > 1 and not self.index.counted:
             wanted = set(self.index.pts[np.asarray(indices)].tolist())
@@ -162,6 +171,18 @@ class PyavReader:
             image = self._convert(self._get(index, drain, wanted))
             # Of several frames the caller copies each away at once.
             yield image if len(indices) > 1 else self._buffers.moved(image)
+
+    def _would_pay(self, indices: Sequence[int]) -> bool:
+        """Whether threads pay with what is asked for now and was before."""
+        asked = np.asarray(indices)
+        order = self.index.order[asked]
+        ranks = np.searchsorted(self.index.key_pts, self.index.pts[asked], "right") - 1
+        keys = self.index.key_order[np.maximum(ranks, 0)]
+        before = np.concatenate([[self._fed], order[:-1]])
+        start = np.where(before > order, keys, np.maximum(before, keys))
+        width, height = self._size
+        self._pixels += width * height * int((order - start + 1).sum())
+        return self._pixels > _THREADS_PAY
 
     def _convert(self, frame: VideoFrame) -> Image:
         """Return a decoded frame as an upright RGB array of its own."""
@@ -191,7 +212,7 @@ class PyavReader:
                     return self._fetch(index, drain, wanted if self._may_skip else None)
                 self._may_skip = False
                 self._seek(start)
-                return self._fetch(index, drain=False, wanted=None)
+                return self._fetch(index, drain=False, wanted=None, placed=True)
             except _Missing:
                 if attempt == 1 and not self._careful:
                     self._careful = True
@@ -204,9 +225,14 @@ class PyavReader:
             "ffmpeg -i INPUT -c:v libx264 OUTPUT.mp4"
         )
 
-    def _fetch(self, index: int, drain: bool, wanted: set[int] | None) -> VideoFrame:
-        """Decode on to frame ``index``; raise _Missing if it does not come out."""
-        if not any(at == index for at, _ in self._ready) and self._must_seek(index):
+    def _fetch(
+        self, index: int, drain: bool, wanted: set[int] | None, placed: bool = False
+    ) -> VideoFrame:
+        """Decode on to frame ``index``; raise _Missing if it does not come out.
+
+        ``placed`` says that decoding begins where the caller has put it, however far ahead of it.
+        """
+        if not placed and not any(at == index for at, _ in self._ready) and self._must_seek(index):
             self._seek(self.index.key_for(index))
         while True:
             while self._ready:
