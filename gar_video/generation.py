@@ -12,6 +12,7 @@ from typing import TypeAlias
 
 import torch
 from transformers.cache_utils import Cache, DynamicLayer
+from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
 
 from gar_video.errors import PromptError
 from gar_video.model import GARModel
@@ -20,6 +21,9 @@ from gar_video.shared_prefix import SharedPrefixBatch
 # Given the logits [B, V] of those rows of a batch that go on, and which rows these are, returns the
 # next tokens [B]. A stop token ends its row.
 Picker: TypeAlias = Callable[[torch.Tensor, Sequence[int]], torch.Tensor]
+
+# Kinds of attention that are causal of themselves where they are given no mask.
+_CAUSAL_WITHOUT_MASK = ("sdpa", "flash_attention_2", "flash_attention_3")
 
 
 @dataclass(frozen=True)
@@ -190,6 +194,29 @@ class _Rows:
         self._padding = self._padding[rows]
 
 
+def _fill(decoder: torch.nn.Module, embeds: torch.Tensor, cache: PrefixCache) -> None:
+    """Fill an empty cache: all of a forward pass but what only the prompt's next token needs.
+
+    Nobody asks for that token, so that the last layer need only make its keys and values.
+    """
+    positions = torch.arange(embeds.shape[1], device=embeds.device)[None]
+    turns = decoder.rotary_emb(embeds, position_ids=positions)
+    *layers, last = decoder.layers
+    hidden = embeds
+    for layer in layers:
+        hidden = layer(
+            hidden, attention_mask=None, position_embeddings=turns, position_ids=positions,
+            past_key_values=cache, use_cache=True,
+        )  # fmt: skip
+        hidden = hidden[0] if isinstance(hidden, tuple) else hidden
+    module, normed = last.self_attn, last.input_layernorm(hidden)
+    shape = (*normed.shape[:2], -1, module.head_dim)
+    keys = module.k_proj(normed).view(shape).transpose(1, 2)  # [1, H, L, d]
+    values = module.v_proj(normed).view(shape).transpose(1, 2)
+    _, keys = apply_rotary_pos_emb(keys, keys, *turns)
+    cache.update(keys, values, module.layer_idx)
+
+
 class Decoder:
     """Runs the language model of a GARModel on prefixes and suffixes.
 
@@ -213,8 +240,12 @@ class Decoder:
         Args:
             embeds: ``[1, L, D]`` from ``GARModel.embed``.
         """
+        decoder = self.model.language_model
         cache = PrefixCache(self.model.config.mllm_config.text_config.num_hidden_layers)
-        self.model.language_model(inputs_embeds=embeds, past_key_values=cache, use_cache=True)
+        if decoder.config._attn_implementation in _CAUSAL_WITHOUT_MASK:
+            _fill(decoder, embeds, cache)
+        else:
+            decoder(inputs_embeds=embeds, past_key_values=cache, use_cache=True)
         return cache
 
     def _run(
