@@ -1,1 +1,50 @@
-"""Footage of many cameras in, a table of answers out."""
+"""Footage of many cameras in, a table of answers out.
+
+Where to begin: ``running`` has ``run``; ``footage`` and ``clock`` list recordings, ``tasks`` (with
+``lines``) reads what is asked, ``planning`` makes units of work, ``state`` and ``batches`` keep
+them; ``clips`` opens videos in watched children (``guarded``) and follows what moves
+(``autotrack``); ``looking`` prepares what the model sees, ``answering`` and ``together`` run it;
+``engine`` holds it all together, with a ``crew`` of threads or of Ray's workers; ``results`` writes
+the tables.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+_HOME = {
+    "Following": "settings",
+    "Settings": "settings",
+    "Source": "running",
+    "Summary": "running",
+    "export": "results",
+    "load_tasks": "tasks",
+    "read_failures": "results",
+    "read_rows": "results",
+    "retry_failed": "running",
+    "run": "running",
+}
+
+__all__ = list(_HOME)
+
+if TYPE_CHECKING:
+    from gar_video.batch.results import export as export
+    from gar_video.batch.results import read_failures as read_failures
+    from gar_video.batch.results import read_rows as read_rows
+    from gar_video.batch.running import Source as Source
+    from gar_video.batch.running import Summary as Summary
+    from gar_video.batch.running import retry_failed as retry_failed
+    from gar_video.batch.running import run as run
+    from gar_video.batch.settings import Following as Following
+    from gar_video.batch.settings import Settings as Settings
+    from gar_video.batch.tasks import load_tasks as load_tasks
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name's module on first use."""
+    if name in _HOME:
+        value = getattr(importlib.import_module(f"gar_video.batch.{_HOME[name]}"), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module 'gar_video.batch' has no attribute {name!r}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -124,7 +125,7 @@ class Entry:
                 yield from entry.walk()
 
 
-def read_yaml(path: str | Path) -> Entry:
+def read_yaml(path: str | os.PathLike[str]) -> Entry:
     """Read a YAML file.
 
     Raises:

@@ -22,7 +22,7 @@ from gar_video.batch.footage import Recording
 from gar_video.errors import GARVideoError
 
 _VERSION = 1
-NAME = "state.sqlite"
+NAME, LOCK = "state.sqlite", "lock"
 _TABLES = """
 CREATE TABLE IF NOT EXISTS run (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS recordings (
@@ -122,7 +122,7 @@ class State:
             raise GARVideoError(f"{folder} holds no run; expected a folder that batch run wrote")
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            if not self.path.is_file() and any(self.folder.iterdir()):
+            if not self.path.is_file() and any(path.name != LOCK for path in self.folder.iterdir()):
                 raise GARVideoError(
                     f"{self.folder} is not empty and holds no run; expected a new folder"
                 )
@@ -356,6 +356,13 @@ class State:
         return self._data.total_changes - before
 
     # ---------------------------------------------------------------- looking
+
+    def waiting(self, most: int) -> int:
+        """Return how many units wait to be answered, counted no further than ``most``."""
+        (count,) = self._data.execute(
+            "SELECT COUNT(*) FROM (SELECT 1 FROM units WHERE status = 'pending' LIMIT ?)", (most,)
+        ).fetchone()
+        return int(count)
 
     def counts(self, table: str = "units") -> Counts:
         """Return how many units, or recordings, are in which state."""

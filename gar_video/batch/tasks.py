@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 from gar_video.batch.lines import Entry, read_yaml
@@ -97,7 +97,7 @@ class Task:
         return re.sub(r"(?<!\\)<(\d+)>", named, text)
 
 
-def load_tasks(path: str | Path) -> tuple[Task, ...]:
+def load_tasks(path: str | os.PathLike[str]) -> tuple[Task, ...]:
     """Read a list of tasks.
 
     Raises:

@@ -14,7 +14,7 @@ import torch
 from torch.nn import functional
 from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
 
-from gar_video.generation import Decoder, PrefixCache
+from gar_video.generation import Decoder
 from gar_video.model import FeatureMap, GARModel, ModelInputs
 
 KeysValues = tuple[torch.Tensor, torch.Tensor]
@@ -106,11 +106,8 @@ class ManyDecoder(Decoder):
         model: GARModel = self.model
         lengths = tuple(one.input_ids.shape[1] for one in inputs)
         batch = join(inputs).to(self._device, model.floating_dtype)
-        cache = PrefixCache(model.config.mllm_config.text_config.num_hidden_layers)
         # Padding stands behind each prompt, where causal attention does not look.
-        model.language_model(
-            inputs_embeds=model.embed(batch), past_key_values=cache, use_cache=True
-        )
+        cache = self.prefill(model.embed(batch))
         return Prompts(tuple(cache.layers_held()), lengths)
 
     def _run(  # type: ignore[override]
