@@ -13,10 +13,6 @@ if TYPE_CHECKING:
     from gar_video.app.page import Page
 
 _MOUNT = "gv.mount(element, server, props, watch);"
-_HEAD = (
-    '<div class="gv-title"><h1>gar-video</h1>'
-    "<p>Point at objects, follow them, and have them put into words.</p></div>"
-)
 _ABOUT = (
     '<div class="gv-about"><span class="gv-looks">Looks at the whole clip</span>'
     '<span class="gv-insert" data-into="{into}"></span></div>'
@@ -28,12 +24,19 @@ def lay_out(answering: Page) -> gr.Blocks:
     with gr.Blocks(
         title="gar-video", analytics_enabled=False, fill_width=True, delete_cache=(600, 3600)
     ) as blocks:
-        gr.HTML(_HEAD)
+        with gr.Row(elem_id="gv-top"):
+            head = gr.HTML(page.head_html(answering.models), elem_id="gv-head")
+            opener = gr.UploadButton(
+                "Open a clip", elem_id="gv-open", type="filepath", min_width=120, scale=0
+            )
+            rendered = gr.Button("Rendered clip", elem_id="gv-rendered", min_width=130, scale=0)
         with gr.Row(elem_classes="gv-page", equal_height=False):
             with gr.Column(scale=8, min_width=340):
                 stage = _left(answering)
             with gr.Column(scale=5, min_width=330):
-                feed = _right(answering, stage)
+                feed = _right(answering, stage, head)
+        opener.upload(answering.open_file, opener, [stage, feed], show_progress="minimal")
+        rendered.click(answering.open_rendered, None, [stage, feed], show_progress="minimal")
         blocks.load(answering.arrive, None, [stage, feed], show_progress="hidden")
         blocks.unload(answering.leave)
     blocks.queue(default_concurrency_limit=16, max_size=256)
@@ -61,27 +64,29 @@ def _left(answering: Page) -> gr.HTML:
         with gr.Row(elem_id="gv-track-row"):
             track = gr.Button("Track", variant="primary", elem_id="gv-track", min_width=120)
             cancel = gr.Button("Cancel", elem_id="gv-cancel", min_width=90)
+        rows = "".join(f"<dt>{keys}</dt><dd>{does}</dd>" for keys, does in page.KEYS)
+        gr.HTML(
+            '<details class="gv-more"><summary>Keys</summary>'
+            f'<dl class="gv-keys">{rows}</dl></details>'
+        )
     quiet: dict[str, Any] = {"show_progress": "hidden"}
     track.click(answering.track, None, stage, concurrency_limit=8, **quiet)
     cancel.click(answering.cancel, None, None, queue=False, **quiet)
     return stage
 
 
-def _right(answering: Page, stage: gr.HTML) -> gr.HTML:
+def _right(answering: Page, stage: gr.HTML, head: gr.HTML) -> gr.HTML:
     with gr.Column(elem_classes="gv-panel", elem_id="gv-tabs"), gr.Tabs():
         with gr.Tab("Ask"):
             ask = _ask_tab()
         with gr.Tab("Choose"):
             choose = _choose_tab()
-        with gr.Tab("Clip"):
+        with gr.Tab("Load"):
             _clip_tab(answering, stage, feed := gr.HTML(EMPTY, elem_id="gv-answers", render=False))
         with gr.Tab("Export"):
             _export_tab(answering, stage)
-        with gr.Tab("Keys"):
-            rows = "".join(f"<dt>{keys}</dt><dd>{does}</dd>" for keys, does in page.KEYS)
-            gr.HTML(f'<dl class="gv-keys">{rows}</dl>')
         with gr.Tab("Models"):
-            _models_tab(answering, ask["remember"])
+            _models_tab(answering, head, ask["remember"])
     with gr.Column(elem_classes="gv-panel", elem_id="gv-answers-panel"):
         feed.render()
     _tie_words(answering, feed, ask, choose)
@@ -102,6 +107,7 @@ def _ask_tab() -> dict[str, Any]:
     found["remember"] = gr.Checkbox(
         value=False, label="A conversation: remember what was asked before",
         info="Better left off with nano, which learned questions one at a time.",
+        elem_id="gv-remember", container=False,
     )  # fmt: skip
     return found
 
@@ -123,9 +129,6 @@ def _choose_tab() -> dict[str, Any]:
 
 def _clip_tab(answering: Page, stage: gr.HTML, feed: gr.HTML) -> None:
     quiet: dict[str, Any] = {"show_progress": "minimal"}
-    with gr.Row():
-        opener = gr.UploadButton("Open a clip", elem_id="gv-open", type="filepath", min_width=130)
-        rendered = gr.Button("Rendered clip", elem_id="gv-rendered", min_width=130)
     with gr.Accordion("Camera", open=False):
         camera = gr.Image(sources=["webcam"], type="numpy", show_label=False, elem_id="gv-camera")
     gr.HTML(
@@ -139,8 +142,6 @@ def _clip_tab(answering: Page, stage: gr.HTML, feed: gr.HTML) -> None:
         )  # fmt: skip
         loader = gr.UploadButton("Load tracks", elem_id="gv-load", type="filepath", min_width=130)
     out = [stage, feed]
-    opener.upload(answering.open_file, opener, out, **quiet)
-    rendered.click(answering.open_rendered, None, out, **quiet)
     camera.change(answering.open_snapshot, camera, out, **quiet)
     loader.upload(answering.load_tracks, [loader, formats], out, **quiet)
 
@@ -163,7 +164,7 @@ def _export_tab(answering: Page, stage: gr.HTML) -> None:
         button.click(answering.export, [name, formats], [stage, files], show_progress="hidden")
 
 
-def _models_tab(answering: Page, remember: gr.Checkbox) -> None:
+def _models_tab(answering: Page, head: gr.HTML, remember: gr.Checkbox) -> None:
     models = answering.models
     gar = gr.Dropdown(
         list(models.gar_names), value=models.gar_names[0], label="Words: GAR", elem_id="gv-gar"
@@ -172,12 +173,8 @@ def _models_tab(answering: Page, remember: gr.Checkbox) -> None:
         list(models.sam2_names), value=models.sam2_names[0], label="Tracking: SAM 2",
         elem_id="gv-sam2",
     )  # fmt: skip
-    note = gr.Textbox(
-        models.note(gar.value, sam2.value), show_label=False, container=False, interactive=False,
-        lines=3, elem_id="gv-model-note",
-    )  # fmt: skip
     for menu in (gar, sam2):
-        menu.change(answering.pick_models, [gar, sam2], [note, remember], show_progress="hidden")
+        menu.change(answering.pick_models, [gar, sam2], [head, remember], show_progress="hidden")
 
 
 def _tie_words(answering: Page, feed: gr.HTML, ask: dict[str, Any], choose: dict[str, Any]) -> None:

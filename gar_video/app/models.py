@@ -154,12 +154,12 @@ class Models:
         fetched = [name for name in (gar, sam2) if name != "nano"]
         if not fetched:
             return (
-                "nano: comes with the package, nothing is downloaded. It knows plain moving "
-                "shapes, such as those of the rendered clip, and little else."
+                "On nano, which comes with the package: nothing is downloaded. It knows plain "
+                "moving shapes, such as the rendered clip's, and little else."
             )
         return (
-            f"{' and '.join(fetched)}: downloaded once if not on this machine yet, and then "
-            "loaded at the first use; both can take minutes."
+            f"On {' and '.join(fetched)}: fetched once if not on this machine yet, and loaded at "
+            "the first use. Both can take minutes."
         )
 
     def _load_gar(self, name: str) -> GARVideo:

@@ -7,6 +7,7 @@ import os
 import shutil
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import gradio as gr
 from gar_video.app import asking, exports
 from gar_video.app.feed import EMPTY, feed_html
 from gar_video.app.gestures import carry_out
+from gar_video.app.models import Models
 from gar_video.app.serving import asset
 from gar_video.app.session import Session
 from gar_video.app.sessions import Sessions
@@ -23,6 +25,7 @@ from gar_video.app.state import state_of
 from gar_video.errors import Cancelled, GARVideoError
 from gar_video.formats import names
 
+_INSIDE = "Something failed inside; the terminal that the page was started from tells what."
 _EVERY_S = 0.15  # how often progress is shown
 _WORDS_S = 0.05  # how often growing words are
 
@@ -174,7 +177,8 @@ class Page:
             session.cancel()
             raise
         if problem and not isinstance(problem[0], GARVideoError):
-            raise problem[0]
+            _broken(problem[0])
+            problem = [GARVideoError(_INSIDE)]
         if problem and not isinstance(problem[0], Cancelled):
             yield state_of(session, str(problem[0]), True)
         else:
@@ -207,6 +211,8 @@ class Page:
                     shown = time.monotonic()
         except GARVideoError as error:
             _warn(error)
+        except Exception as error:
+            _broken(error)
         yield feed_html(session)
 
     def choose(self, question: str, options: str, request: gr.Request) -> str:
@@ -216,6 +222,8 @@ class Page:
             asking.choose(session, question, options.splitlines())
         except GARVideoError as error:
             _warn(error)
+        except Exception as error:
+            _broken(error)
         return feed_html(session)
 
     def pick_models(self, gar: str, sam2: str, request: gr.Request) -> tuple[Any, ...]:
@@ -223,7 +231,7 @@ class Page:
         session = self._session(request)
         session.gar_name, session.sam2_name = gar, sam2
         session.end_chat()
-        return self._sessions.models.note(gar, sam2), gr.Checkbox(value=gar != "nano")
+        return head_html(self.models, gar, sam2), gr.Checkbox(value=gar != "nano")
 
     # ---- files --------------------------------------------------------------------------------
 
@@ -266,9 +274,17 @@ class Page:
         return lay_out(self)
 
     @property
-    def models(self) -> Any:
+    def models(self) -> Models:
         """The models that the menus offer."""
         return self._sessions.models
+
+
+def head_html(models: Models, gar: str | None = None, sam2: str | None = None) -> str:
+    """Return the head of the page: what it is, and what the chosen models cost."""
+    note = models.note(gar or models.gar_names[0], sam2 or models.sam2_names[0])
+    return (
+        f'<div class="gv-title"><h1>gar-video</h1><p class="gv-model">{html.escape(note)}</p></div>'
+    )
 
 
 def files_html(session: Session, notes: list[str]) -> str:
@@ -279,7 +295,12 @@ def files_html(session: Session, notes: list[str]) -> str:
         for name, path in reversed(session.files.items())
         if path.is_file()
     )
-    lost = "".join(f'<p class="gv-note">{html.escape(note)}</p>' for note in notes)
+    lost = "".join(f"<p>{html.escape(note)}</p>" for note in notes)
+    if lost:
+        lost = (
+            f'<details class="gv-more gv-note"{" open" if len(notes) < 3 else ""}><summary>What could not be kept</summary>'
+            f"{lost}</details>"
+        )
     return f'<div class="gv-files">{rows}</div>{lost}'
 
 
@@ -308,6 +329,12 @@ def _nothing(message: str) -> dict[str, Any]:
         "key": "", "version": 1 << 52, "clip": None, "objects": [], "window": None, "busy": None,
         "message": message, "problem": True,
     }  # fmt: skip
+
+
+def _broken(error: BaseException) -> None:
+    """Tell the terminal all about a mistake of this package, and the visitor that there is one."""
+    traceback.print_exception(error)
+    gr.Warning(_INSIDE, title="That did not work")
 
 
 def _warn(error: GARVideoError) -> None:

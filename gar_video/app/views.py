@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from gar_video.app.session import Session
 
 VIEW_SIDE, THUMB_SIDE = 1280, 224
+_ENLARGED = 800
 _QUALITY = 88
 
 
@@ -41,10 +42,14 @@ def view(
 
     video = session.opened()
     picture = video[frame]
-    scale = min(1.0, side / max(video.resolution_wh))
+    longest = max(video.resolution_wh)
+    # Small clips are enlarged, so that outlines and ids drawn into them are sharp.
+    least = _ENLARGED / longest if side >= _ENLARGED else 0.0
+    scale = min(max(1.0, least), side / longest)
     size = (max(1, round(video.width * scale)), max(1, round(video.height * scale)))
-    if scale < 1:
-        picture = np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
+    if scale != 1:
+        way = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+        picture = np.asarray(cv2.resize(picture, size, interpolation=way), np.uint8)
     if not drawn:
         return picture
     ids, regions = [], []
@@ -52,9 +57,9 @@ def view(
         region = None if named.hidden else session.region(object_id, frame)
         if region is None:
             continue
-        if scale < 1:
-            small = cv2.resize(region.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
-            region = small.astype(bool)
+        if scale != 1:
+            way = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+            region = cv2.resize(region.astype(np.float32), size, interpolation=way) >= 0.5
         if region.any():
             ids.append(object_id)
             regions.append(region)

@@ -207,6 +207,14 @@ gv.showHelpers = function () {
   }
 };
 
+// Gradio makes a tab's widgets when it is opened first.
+new MutationObserver(() => {
+  const fresh = [...document.querySelectorAll(".gv-insert:not([data-filled])")];
+  if (!fresh.length || !gv.state || !gv.state.clip) return;
+  for (const home of fresh) home.dataset.filled = "yes";
+  gv.showHelpers();
+}).observe(document.documentElement, { childList: true, subtree: true });
+
 gv.insert = function (id, text) {
   const field = document.querySelector(`#${id} textarea, #${id} input`);
   if (!field) return;

@@ -47,6 +47,7 @@ gv.show = function () {
   const { clip, busy, message, problem } = gv.state;
   gv.find(".gv-drop").hidden = Boolean(clip);
   gv.find(".gv-main").hidden = !clip;
+  document.body.classList.toggle("gv-empty", !clip);
   gv.find(".gv-message").textContent = message;
   gv.find(".gv-message").classList.toggle("gv-problem", problem);
   gv.showProgress(busy);
@@ -64,6 +65,7 @@ gv.show = function () {
 
 gv.showProgress = function (busy) {
   const bar = gv.find(".gv-progress");
+  document.body.classList.toggle("gv-busy", Boolean(busy));
   bar.hidden = !busy;
   if (!busy) return;
   const share = busy.total ? busy.done / busy.total : 0;
@@ -251,8 +253,9 @@ gv.listenToDrops = function () {
   gv.root.addEventListener("dragleave", (event) => over(event, false));
   gv.root.addEventListener("drop", (event) => {
     over(event, false);
-    const input = document.querySelector("#gv-open-file input[type=file], #gv-open input[type=file]")
-      || document.querySelector('input[type="file"][data-testid*="upload"]');
+    const button = document.getElementById("gv-open");
+    const home = button && button.closest("#gv-top");
+    const input = home && home.querySelector("input[type=file]");
     if (!event.dataTransfer.files.length || !input) return;
     const files = new DataTransfer();
     files.items.add(event.dataTransfer.files[0]);
