@@ -1,0 +1,1 @@
+"""A server of answers about objects: OpenAI's chat interface, and a native one."""
