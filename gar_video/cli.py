@@ -31,6 +31,7 @@ _LAZY = {
     "synth": ("gar_video.synth.cli", "Render clips whose truth is known."),
     "train": ("gar_video.train.recipe.cli", "Train or fine-tune a GAR checkpoint, nano to 8B."),
     "bench": ("gar_video.bench.cli", "Run the benchmarks of the field and compare runs."),
+    "serve": ("gar_video.server.cli", "Answer over HTTP: OpenAI's chat interface and our own."),
     "experiment": ("gar_video.experiments.cli", "Run the paper's three experiments."),
 }
 
