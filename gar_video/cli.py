@@ -33,6 +33,7 @@ _LAZY = {
     "bench": ("gar_video.bench.cli", "Run the benchmarks of the field and compare runs."),
     "serve": ("gar_video.server.cli", "Answer over HTTP: OpenAI's chat interface and our own."),
     "experiment": ("gar_video.experiments.cli", "Run the paper's three experiments."),
+    "batch": ("gar_video.commands.batch", "Go through footage of many cameras; tables out."),
 }
 
 # What typer raises for options that cannot be meant, whichever click it stands on.

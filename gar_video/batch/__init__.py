@@ -18,6 +18,7 @@ _HOME = {
     "Settings": "settings",
     "Source": "running",
     "Summary": "running",
+    "estimate": "estimate",
     "export": "results",
     "load_tasks": "tasks",
     "read_failures": "results",
@@ -29,6 +30,7 @@ _HOME = {
 __all__ = list(_HOME)
 
 if TYPE_CHECKING:
+    from gar_video.batch.estimate import estimate as estimate
     from gar_video.batch.results import export as export
     from gar_video.batch.results import read_failures as read_failures
     from gar_video.batch.results import read_rows as read_rows

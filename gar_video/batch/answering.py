@@ -41,6 +41,12 @@ class Answerer:
         self._tokens = tokens_at_once or standard
         #: How often memory did not suffice and a smaller batch was tried.
         self.shrunk = 0
+        self._read = 0
+
+    def take_tokens(self) -> int:
+        """Return how many tokens were read and written since this was last asked."""
+        tokens, self._read = self._read, 0
+        return tokens
 
     def answer(self, loaded: Loaded) -> tuple[dict[int, dict[str, Any]], dict[int, str]]:
         """Answer a batch.
@@ -102,6 +108,7 @@ class Answerer:
         with memory_guard(f"encoding {len(sights)} stretches of video"):
             prompts = self._decoder.encode([s.inputs for s in sights if s.inputs is not None])
         longest = max(prompts.lengths)
+        self._read += sum(prompts.lengths)
         answers: dict[int, dict[str, Any]] = {}
         kinds: dict[tuple[Any, ...], list[tuple[int, Unit, Task]]] = {}
         for one in asked:
@@ -119,6 +126,7 @@ class Answerer:
                     suffixes = [self._suffix(sights[p], unit, task) for p, unit, task in part]
                     settings = GenerationSettings(max_new_tokens=room)
                     done = self._decoder.generate(rows, suffixes, settings)
+                    self._read += sum(len(one.token_ids) for one in done) + sum(map(len, suffixes))
                     for (place, unit, task), words in zip(part, done, strict=True):
                         text = self._processor.decode(words.token_ids)
                         answers[unit.id] = self._row(
@@ -158,6 +166,7 @@ class Answerer:
                 places.append(place)
                 suffixes.append(suffix)
                 options.append(list(self._processor.answer_ids(parse_question(option), prompt)))
+        self._read += sum(map(len, suffixes)) + sum(map(len, options))
         scores: list[Any] = []
         for start in range(0, len(places), most):
             part = slice(start, start + most)

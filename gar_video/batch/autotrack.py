@@ -27,13 +27,14 @@ Image = npt.NDArray[np.uint8]
 
 _WIDE = 640  # motion is found in pictures of at most this width
 _GATE_WIDE = 96
-_CHANGE = 12  # gray levels that count as change
+_CHANGE = 12  # levels of a colour that count as change
 _LINGER_S = 1.0  # the detector goes on for so long after the last change
+_GROUND_S, _GROUND_FRAMES = 60.0, 15
 _HUB = "transformers:"
 
 
 class Gate:
-    """Tells whether anything moves, from small gray pictures: far cheaper than a detector.
+    """Tells whether anything moves, from small pictures: far cheaper than a detector.
 
     Each picture is compared with the last one and with one that lags behind by about a second, so
     that what creeps is seen, too.
@@ -58,26 +59,28 @@ class Gate:
             return True
         tall = max(1, round(frame.shape[0] * _GATE_WIDE / frame.shape[1]))
         small = cv2.resize(frame, (_GATE_WIDE, tall), interpolation=cv2.INTER_AREA)
-        gray: npt.NDArray[np.uint8] = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)
         moved = self._last is None or any(
-            float((cv2.absdiff(gray, other) > _CHANGE).mean()) >= self._share
+            float((cv2.absdiff(small, other) > _CHANGE).any(-1).mean()) >= self._share
             for other in (self._last, self._behind)
             if other is not None
         )
         self._still = 0 if moved else self._still + 1
         if self._count % self._lag == 0:
-            self._behind = gray
-        self._last, self._count = gray, self._count + 1
+            self._behind = small
+        self._last, self._count = small, self._count + 1
         return self._still <= self._linger
 
 
-def follow(video: Video, following: Following, target: str) -> Iterator[bool]:
+def follow(
+    video: Video, following: Following, target: str, most_s: float | None = None
+) -> Iterator[bool]:
     """Make tracks of what moves in a video and write them to a file.
 
     Args:
         video: The video.
         following: How.
         target: The file, as our own JSON.
+        most_s: Stop after so many seconds of the video.
 
     Yields:
         For each frame whether the detector had to look at it.
@@ -86,11 +89,16 @@ def follow(video: Video, following: Following, target: str) -> Iterator[bool]:
         TracksError: If there is no such detector or tracker.
     """
     detect, track = make_detector(following.detector), _tracker(following.tracker, video)
+    if following.detector == "motion" and not video.is_image:
+        # The first picture a motion detector sees is all ground to it: here one without what moves.
+        detect(_ground(video))
     gate = Gate(0.0 if video.is_image else following.gate, float(video.fps))
     builder = TracksBuilder(video.resolution_wh, len(video))
     from gar_video.formats.results import add_output
 
     for index, frame in enumerate(video):
+        if most_s is not None and video.times_s[index] >= most_s:
+            break
         looked = gate(frame)
         if looked:
             found = track(detect(frame), frame)
@@ -106,6 +114,19 @@ def follow(video: Video, following: Following, target: str) -> Iterator[bool]:
         >= min(following.min_track_s, video.duration_s) - 1e-6
     ]
     tracks.subset(long).save(Path(target), "json")
+
+
+def _ground(video: Video) -> Image:
+    """Return the median of frames spread over a video's first minute: what stays there."""
+    end = int(np.searchsorted(video.times_s, _GROUND_S))
+    places = np.linspace(0, end - 1, min(_GROUND_FRAMES, end)).round().astype(int)
+    width, height = video.resolution_wh
+    scale = min(1.0, _WIDE / width)
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    small = [cv2.resize(video[int(at)], size, interpolation=cv2.INTER_AREA)
+             for at in dict.fromkeys(places.tolist())]  # fmt: skip
+    median = np.median(np.stack(small), axis=0).astype(np.uint8)
+    return np.asarray(cv2.resize(median, (width, height), interpolation=cv2.INTER_LINEAR))
 
 
 def make_detector(name: str) -> Callable[[Image], sv.Detections]:

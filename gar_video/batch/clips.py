@@ -59,10 +59,11 @@ class Clips:
     Args:
         settings: The run's.
         folder: The run's folder, where tracks that are made are kept.
+        most_s: Follow objects in so many seconds of a video at most; None for all of it.
     """
 
-    def __init__(self, settings: Settings, folder: Path) -> None:
-        self._settings, self._folder = settings, folder
+    def __init__(self, settings: Settings, folder: Path, most_s: float | None = None) -> None:
+        self._settings, self._folder, self._most_s = settings, folder, most_s
         self._keeper = Keeper()
         self._open: Clip | None = None
 
@@ -93,15 +94,21 @@ class Clips:
     def _tracks(
         self, recording: Recording, video: GuardedVideo, alive: Callable[[], object] | None
     ) -> Tracks:
-        if recording.tracks is None and self._settings.tracks == AUTO:
+        if self.follows(recording):
             path = made_tracks(self._folder, recording)
             if not path.is_file():
                 path.parent.mkdir(parents=True, exist_ok=True)
-                for _ in video.run(autotrack.follow, self._settings.following, str(path)):
+                for _ in video.run(
+                    autotrack.follow, self._settings.following, str(path), self._most_s
+                ):
                     if alive is not None:
                         alive()
             return Tracks.load(path, video=video, format="json")
         return find_tracks(recording, video, self._settings.tracks)
+
+    def follows(self, recording: Recording) -> bool:
+        """Whether a recording's tracks are made here."""
+        return recording.tracks is None and self._settings.tracks == AUTO
 
     def plan(
         self, number: int, recording: Recording, alive: Callable[[], object] | None = None

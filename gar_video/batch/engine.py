@@ -78,6 +78,7 @@ class Engine:
         settings: The run's settings.
         progress: Called about once a second.
         stop: Asked now and then; True ends the run as Ctrl-C does.
+        watch: Asked for new footage now and then; with it the run goes on until it is stopped.
     """
 
     def __init__(
@@ -87,10 +88,12 @@ class Engine:
         settings: Settings,
         progress: Callable[[Progress], None] | None = None,
         stop: Callable[[], bool] | None = None,
+        watch: Callable[[], Footage | None] | None = None,
     ) -> None:
         self._state, self._crew, self._settings = state, crew, settings
         self._folder = state.folder
-        self._progress, self._stop = progress, stop
+        self._progress, self._stop, self._watch = progress, stop, watch
+        self._written = 0
         self._jobs: dict[Future[Any], _Job] = {}
         self._lost: dict[str, int] = {}
         self._answered = 0
@@ -144,15 +147,28 @@ class Engine:
             self.stopping = True
         if self.stopping:
             return False
+        if self._watch is not None and (found := self._watch()) is not None:
+            self.add(found)
         self._give_out()
         if not self._jobs:
-            return False
+            if self._watch is None:
+                return False
+            self._idle()
+            return True
         done, _ = wait(self._jobs, timeout=1.0, return_when=FIRST_COMPLETED)
         for one in done:
             self._take_in(one)
         self._renew()
         self._say(end=False)
         return True
+
+    def _idle(self) -> None:
+        """Have the tables up to date, and wait."""
+        if self._answered != self._written:
+            finish(self._state)
+            self._written = self._answered
+        self._say(end=False)
+        time.sleep(0.2)
 
     def _give_out(self) -> None:
         cut_batches(self._state, self._settings.batch_size)

@@ -72,15 +72,21 @@ class Looker:
         folder: The run's folder.
         processor: The checkpoint's processor.
         num_frames: Frames to look at where neither task nor settings say.
+        clips: Where recordings are opened; its own if None.
     """
 
     def __init__(
-        self, settings: Settings, folder: Path, processor: GARProcessor, num_frames: int
+        self,
+        settings: Settings,
+        folder: Path,
+        processor: GARProcessor,
+        num_frames: int,
+        clips: Clips | None = None,
     ) -> None:
         self._settings, self._processor = settings, processor
         self._num_frames = settings.frames or num_frames
         self._tasks = {task.name: task for task in settings.tasks}
-        self._clips = Clips(settings, folder)
+        self._clips = clips or Clips(settings, folder)
 
     def load(
         self,

@@ -100,6 +100,7 @@ def run(
     tokens_at_once: int | None = None,
     progress: Callable[[Progress], None] | None = None,
     stop: Callable[[], bool] | None = None,
+    watch_s: float | None = None,
 ) -> Summary:
     """Go through footage and put tasks about every object; go on where a run was stopped.
 
@@ -118,6 +119,7 @@ def run(
         tokens_at_once: Most tokens the model holds at a time; by the device if None.
         progress: Called about once a second.
         stop: Asked now and then; True ends the run as Ctrl-C does.
+        watch_s: Look for new recordings every so many seconds, until the run is stopped.
 
     Returns:
         How it ended; the tables are written.
@@ -134,7 +136,8 @@ def run(
         following=following or (settings.following if settings else Following()),
     )  # fmt: skip
     check(settings)
-    found = source.find()
+    # What a recorder may still be writing is left to the watcher.
+    found = source.find() if watch_s is None else None
     folder = Path(os.path.abspath(out))  # noqa: PTH100 - resolve() would follow links
     with FolderLock(folder):
         crew = _crew(
@@ -147,9 +150,16 @@ def run(
             crew.close()
             raise
         with state:
-            worker = Engine(state, crew, settings, progress, stop)
-            worker.add(found)
-            worker.work()
+            watch = None if watch_s is None else _watcher(source, watch_s)
+            worker = Engine(state, crew, settings, progress, stop, watch)
+            if found is not None:
+                worker.add(found)
+            try:
+                worker.work()
+            except KeyboardInterrupt:
+                # What is there is shown by the tables, too.
+                finish(state)
+                raise
             rows = finish(state)
             end = worker.progress()
             if progress is not None:
@@ -157,6 +167,12 @@ def run(
             return Summary(
                 folder, end.recordings, end.units, rows, end.seconds, end.answered, worker.shrunk
             )
+
+
+def _watcher(source: Source, every_s: float) -> Callable[[], Footage | None]:
+    from gar_video.batch.watching import Watcher
+
+    return Watcher(source, every_s)
 
 
 def check(settings: Settings) -> None:
