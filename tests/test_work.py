@@ -133,13 +133,18 @@ def tracker():
     [("exact", 1, 8), ("exact", 3, 5), ("fast", 3, 5)],
 )
 def test_tracking(mode, count, length, tracker, monkeypatch):
+    from gar_video.trackers import sam2_attention
+
     frames = np.random.default_rng(0).integers(0, 255, (length, 60, 80, 3), dtype=np.uint8)
     video = Video(frames)
     monkeypatch.setattr(tracker, "mode", mode)
     sam = tracker.predictor
     places = {
         "image encoder passes": [(sam, "forward_image")],
-        "memory attention passes": [(sam.memory_attention, "forward")],
+        "memory attention passes": [
+            (sam.memory_attention, "forward"),
+            (sam2_attention, "attend"),
+        ],
         "mask decoder passes": [(sam.sam_mask_decoder, "forward")],
         "memory encoder passes": [(sam.memory_encoder, "forward")],
         "reads of frames": [(video._reader, "read")],

@@ -300,7 +300,7 @@ class Sam2Session:
     def _run_group(
         self, objects: list[dict[str, dict[int, Any]]], frame: int, reverse: bool
     ) -> list[tuple[Any, torch.Tensor]]:
-        if len(objects) > 1:
+        if self._together:
             return track_together(self._predictor, self._state, objects, frame, reverse)
         return [
             self._predictor._run_single_frame_inference(

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from gar_video.trackers.sam2_attention import shared_frame
 
 Outputs = dict[str, dict[int, Any]]
 
@@ -52,17 +53,18 @@ def track_together(
         For each object its output, as the predictor keeps it, and its low-resolution logits
         ``(1, 1, h, w)``.
     """
-    made, logits = predictor._run_single_frame_inference(
-        inference_state=state,
-        output_dict=_side_by_side(objects),
-        frame_idx=frame,
-        batch_size=len(objects),
-        is_init_cond_frame=False,
-        point_inputs=None,
-        mask_inputs=None,
-        reverse=reverse,
-        run_mem_encoder=True,
-    )
+    with shared_frame(predictor.memory_attention):
+        made, logits = predictor._run_single_frame_inference(
+            inference_state=state,
+            output_dict=_side_by_side(objects),
+            frame_idx=frame,
+            batch_size=len(objects),
+            is_init_cond_frame=False,
+            point_inputs=None,
+            mask_inputs=None,
+            reverse=reverse,
+            run_mem_encoder=True,
+        )
     rows = []
     for row in range(len(objects)):
         part = slice(row, row + 1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from gar_video.trackers import sam2_attention
 from gar_video.trackers.sam2 import Sam2Tracker
 from gar_video.trackers.sam2_config import nano_config
 from gar_video.trackers.sam2_together import in_step
@@ -54,6 +55,8 @@ def track(tracker, mode, video, prompts, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(tracker, "mode", mode)
         patch.setattr(attention, "forward", lambda *a, **k: passes.append(1) or run(*a, **k))
+        shared = sam2_attention.attend
+        patch.setattr(sam2_attention, "attend", lambda *a, **k: passes.append(1) or shared(*a, **k))
         return tracker.track(video, prompts), len(passes)
 
 
