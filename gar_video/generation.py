@@ -14,6 +14,7 @@ import torch
 from transformers.cache_utils import Cache, DynamicLayer
 from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
 
+from gar_video.branching import branched
 from gar_video.errors import PromptError
 from gar_video.model import GARModel
 from gar_video.shared_prefix import SharedPrefixBatch
@@ -335,25 +336,44 @@ class Decoder:
     ) -> list[float]:
         """Return the log-likelihood of each continuation after its suffix; one forward pass.
 
+        Neighbouring rows with the same suffix share it.
+
         Args:
             prefix: The prompt.
             suffixes: Per row, the question.
             continuations: Per row, the answer's tokens, its stop token included.
         """
-        start = prefix.length
-        rows = [
-            [*suffix, *answer[:-1]] for suffix, answer in zip(suffixes, continuations, strict=True)
-        ]
-        try:
-            hidden, _ = self._run(prefix, rows, 0)
-        finally:
-            prefix.rewind(start)
+        told = self._telling_states(prefix, suffixes, continuations)
         scores = []
-        for row, answer in enumerate(continuations):
-            logits = self.model.mllm.lm_head(hidden[row, -len(answer) :]).float()  # [A, V]
+        for states, answer in zip(told, continuations, strict=True):
+            logits = self.model.mllm.lm_head(states).float()  # [A, V]
             wanted = torch.tensor(list(answer), device=logits.device)[:, None]
             scores.append(logits.log_softmax(-1).gather(1, wanted).sum())
         return [float(score) for score in torch.stack(scores).cpu()]
+
+    def _telling_states(
+        self,
+        prefix: PrefixCache,
+        suffixes: Sequence[Sequence[int]],
+        continuations: Sequence[Sequence[int]],
+    ) -> list[torch.Tensor]:
+        """Return for each continuation the ``[A, D]`` hidden states that its A tokens follow."""
+        branches = branched(suffixes, continuations)
+        if isinstance(prefix, PrefixCache) and len(branches.ids) < len(suffixes):
+            decoder, kept = self.model.language_model, branches.to(self._device)
+            rows, room = kept.ids.shape
+            run = SharedPrefixBatch(decoder, prefix.layers_held(), rows, room)
+            hidden = run.forward(kept.ids, prefix.length + kept.offsets, kept.hidden_from)
+            return [hidden[row, list(places)] for row, places in branches.sources]
+        start = prefix.length
+        whole = [
+            [*suffix, *answer[:-1]] for suffix, answer in zip(suffixes, continuations, strict=True)
+        ]
+        try:
+            hidden, _ = self._run(prefix, whole, 0)
+        finally:
+            prefix.rewind(start)
+        return [hidden[row, -len(answer) :] for row, answer in enumerate(continuations)]
 
 
 class Sampler:

@@ -63,6 +63,19 @@ def test_rows_that_end_leave_the_batch(decoder, embeds):
     assert sizes == sorted(sizes, reverse=True)
 
 
+def test_answers_that_share_a_question_are_likely_as_each_alone(decoder, embeds):
+    prefix = decoder.prefill(embeds)
+    asked = [SUFFIXES[1], SUFFIXES[1], SUFFIXES[1], SUFFIXES[2], SUFFIXES[2]]
+    answers = [[3, 4], [9], [5, 6, 7], [3, 4], [8, 8, 8, 8]]
+    together = decoder.log_likelihoods(prefix, asked, answers)
+    alone = [
+        decoder.log_likelihoods(prefix, [suffix], [answer])[0]
+        for suffix, answer in zip(asked, answers, strict=True)
+    ]
+    assert together == pytest.approx(alone, abs=1e-3)
+    assert len(set(map(round, alone))) > 2
+
+
 def test_prefix_is_left_as_it_was(decoder, embeds):
     prefix = decoder.prefill(embeds)
     length = prefix.length
