@@ -24,7 +24,7 @@ def disc(width: int, height: int, radius: int, x: int, y: int) -> Any:
 
 
 def run(options: Options) -> Result:
-    """Compare coding, drawing, saving and loading."""
+    """Compare coding, drawing, saving and loading; masks are wanted row by row, as frames are."""
     result = Result(
         "tracks", "RLE coding and drawing, saving and loading, against pycocotools and supervision",
         "process", {"frame": "1920x1080"},
@@ -68,6 +68,10 @@ def _coding(result: Result, options: Options, name: str, masks: list[Any]) -> No
                 np.ascontiguousarray(coco.decode(code)).view(bool) for code in as_bytes
             ],
             "supervision": lambda: [
+                np.ascontiguousarray(sv.rle_to_mask(code["counts"], (1920, 1080)))
+                for code in codes
+            ],
+            "supervision, by columns": lambda: [
                 sv.rle_to_mask(code["counts"], (1920, 1080)) for code in codes
             ],
         },
