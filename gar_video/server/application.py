@@ -11,7 +11,7 @@ from fastapi.responses import HTMLResponse, JSONResponse
 from starlette.middleware import Middleware
 
 import gar_video
-from gar_video.server import chat, problems
+from gar_video.server import chat, native, problems
 from gar_video.server.chat import TheService
 from gar_video.server.docs_page import docs_page
 from gar_video.server.gate import Gate, Message
@@ -60,6 +60,7 @@ def create_app(service: Service) -> FastAPI:
     app.state.service = service
     problems.install(app)
     app.include_router(chat.router)
+    app.include_router(native.router)
     _add_own(app)
     return app
 

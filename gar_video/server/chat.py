@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import secrets
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -188,10 +189,12 @@ async def _next(stream: AsyncIterator[str]) -> str:
     return await anext(stream)
 
 
-async def _rest(first: str, stream: AsyncIterator[str]) -> AsyncIterator[str]:
-    yield first
-    async for event in stream:
-        yield event
+async def _rest(first: str, stream: AsyncGenerator[str, None]) -> AsyncIterator[str]:
+    # Closed at once when the caller goes away, not when garbage is collected.
+    async with contextlib.aclosing(stream):
+        yield first
+        async for event in stream:
+            yield event
 
 
 class _Answering:
@@ -233,7 +236,7 @@ class _Answering:
         }  # fmt: skip
         return JSONResponse(self._object("chat.completion", [choice], usage=_usage(reply)))
 
-    async def streamed(self) -> AsyncIterator[str]:
+    async def streamed(self) -> AsyncGenerator[str, None]:
         """Yield server-sent events; a failure after the first one is an event itself."""
         conversation, wish = self._read()
         if _options(self._body) is not None:
@@ -243,10 +246,12 @@ class _Answering:
             subject = await self._subject(conversation)
             plan = await self._service.plan(subject, conversation.turns, wish.max_tokens)
             began = False
+            events = self._events(plan, conversation, wish, deadline)
             try:
-                async for event in self._events(plan, conversation, wish, deadline):
-                    yield _event(event)
-                    began = True
+                async with contextlib.aclosing(events):
+                    async for event in events:
+                        yield _event(event)
+                        began = True
             except Exception as error:
                 if not began:
                     raise
@@ -256,20 +261,22 @@ class _Answering:
 
     async def _events(
         self, plan: Plan, conversation: Conversation, wish: Wish, deadline: float
-    ) -> AsyncIterator[dict[str, Any]]:
+    ) -> AsyncGenerator[dict[str, Any], None]:
         delta: dict[str, Any] = {"role": "assistant", "content": ""}
         question = conversation.turns[-1].text
-        async for piece in self._service.stream(plan, question, wish, deadline):
-            if isinstance(piece, Piece):
-                delta["content"] = piece.text
-                yield self._chunk(delta, self._logprobs(piece.chances, wish))
-                delta = {}
-                continue
-            end = {"gar_video": evidence(piece.answer)}
-            yield self._chunk(delta, None, _reason(piece.answer), **end)
-            options = self._body.stream_options
-            if options is not None and options.include_usage:
-                yield self._object("chat.completion.chunk", [], usage=_usage(piece))
+        pieces = self._service.stream(plan, question, wish, deadline)
+        async with contextlib.aclosing(pieces):
+            async for piece in pieces:
+                if isinstance(piece, Piece):
+                    delta["content"] = piece.text
+                    yield self._chunk(delta, self._logprobs(piece.chances, wish))
+                    delta = {}
+                    continue
+                end = {"gar_video": evidence(piece.answer)}
+                yield self._chunk(delta, None, _reason(piece.answer), **end)
+                options = self._body.stream_options
+                if options is not None and options.include_usage:
+                    yield self._object("chat.completion.chunk", [], usage=_usage(piece))
 
     async def _chosen(
         self, conversation: Conversation, subject: Subject, deadline: float

@@ -14,6 +14,7 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from gar_video.errors import VideoError
 from gar_video.server.decoding import ClipVideo, Decoders
 from gar_video.server.problems import Problem
 from gar_video.video import Video
@@ -99,7 +100,11 @@ class Clips:
         Raises:
             VideoError: If it cannot be decoded or exceeds a limit.
         """
-        video = ClipVideo(path, self._decoders)
+        try:
+            video = ClipVideo(path, self._decoders)
+        except VideoError as error:
+            said = str(error).replace(str(path), name).replace(path.name, name)
+            raise type(error)(said) from None
         video.name = name
         return video
 

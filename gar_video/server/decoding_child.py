@@ -89,9 +89,10 @@ def _open(path: Path, limits: DecodingLimits) -> Video:
     from gar_video.decoding import containers, pictures
 
     containers.check_file(path)
-    if pictures.is_picture(path):
-        _check_pixels(*pictures.size_of(path), limits)
-    else:
+    size = _picture_size(path)
+    if size is not None:
+        _check_pixels(*size, limits)
+    if size is None or not pictures.is_picture(path):
         container, stream = containers.open_container(path)
         with container:
             _check_pixels(stream.width, stream.height, limits)
@@ -105,6 +106,17 @@ def _open(path: Path, limits: DecodingLimits) -> Video:
             f"{video.duration_s:.0f} s long; expected at most {limits.duration_s:.0f} s: cut it"
         )
     return video
+
+
+def _picture_size(path: Path) -> tuple[int, int] | None:
+    """Return what a picture's header claims, decoding nothing; None if it is no picture."""
+    from PIL import Image as Pillow
+
+    try:
+        with Pillow.open(path) as picture:
+            return picture.size
+    except Exception:  # Pillow's readers raise whatever comes to their minds
+        return None
 
 
 def _check_pixels(width: int, height: int, limits: DecodingLimits) -> None:

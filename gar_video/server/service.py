@@ -8,7 +8,7 @@ import functools
 import tempfile
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -29,9 +29,10 @@ from gar_video.server.media import Media
 from gar_video.server.metrics import Metrics
 from gar_video.server.planning import Frames, Plan, Planner, Turn
 from gar_video.server.problems import Problem
-from gar_video.server.regions import Region, read_regions
+from gar_video.server.regions import Pointed, Region, read_regions
 from gar_video.server.row import Piece, Row, TokenChance, Wish
 from gar_video.server.settings import Settings
+from gar_video.server.track_sets import TrackSets
 from gar_video.server.tracking import Tracking
 from gar_video.server.uploads import Uploads
 from gar_video.server.worker import Job, Worker
@@ -110,10 +111,12 @@ class Service:
             load_sam2, queue=limits.queue, keep=limits.tracks, seconds=limits.track_s
         )
         self.worker = Worker(
-            engine, queue=limits.queue, batch=limits.batch, prefix_bytes=limits.prefix_bytes,
+            # Requests are counted at the door; one may hold several questions.
+            engine, queue=4 * limits.queue, batch=limits.batch, prefix_bytes=limits.prefix_bytes,
             on_batch=self._count_batch,
         )  # fmt: skip
         self.planner = Planner(engine.gar)
+        self.track_sets = TrackSets(limits.keep_s, 4 * limits.tracks)
         self._threads = ThreadPoolExecutor(8, "gar-video request")
         self._pictures = threading.BoundedSemaphore(limits.pictures)
         self._inside = 0
@@ -160,6 +163,7 @@ class Service:
         while True:
             await asyncio.sleep(min(30.0, self.limits.keep_s / 4))
             await self.in_thread(self.uploads.sweep)
+            self.track_sets.sweep(self.tracking)
             await self.in_thread(self.clips.sweep, self.limits.keep_s)
 
     def _watch(self) -> None:
@@ -212,6 +216,22 @@ class Service:
         finally:
             self._inside -= 1
 
+    async def point(self, clip: Clip, regions: Sequence[Region], *, follow: bool) -> Pointed:
+        """Check a request's regions against its clip.
+
+        Raises:
+            Problem: 413 if there are too many.
+            GARVideoError: If they are malformed.
+        """
+        if len({region.id for region in regions}) > self.limits.objects:
+            raise Problem(
+                413, f"more than {self.limits.objects} objects in one request", param="regions"
+            )
+        return await self.in_thread(
+            read_regions, regions, clip.video, clip.digest, follow=follow,
+            max_masks=self.limits.regions,
+        )  # fmt: skip
+
     async def tracks_of(
         self, clip: Clip, regions: Sequence[Region], *, follow: bool
     ) -> Tracks | None:
@@ -223,14 +243,7 @@ class Service:
         """
         if not regions:
             return None
-        if len({region.id for region in regions}) > self.limits.objects:
-            raise Problem(
-                413, f"more than {self.limits.objects} objects in one request", param="regions"
-            )
-        pointed = await self.in_thread(
-            read_regions, regions, clip.video, clip.digest, follow=follow,
-            max_masks=self.limits.regions,
-        )  # fmt: skip
+        pointed = await self.point(clip, regions, follow=follow)
         if not pointed.needs_tracker:
             return await self.in_thread(self.tracking.make, pointed)
         following = self.tracking.ask(pointed)
@@ -327,7 +340,7 @@ class Service:
 
     async def stream(
         self, plan: Plan, question: str, wish: Wish, deadline: float
-    ) -> AsyncIterator[Piece | Reply]:
+    ) -> AsyncGenerator[Piece | Reply, None]:
         """Answer a planned conversation; yield its pieces and at last the whole.
 
         Raises:
@@ -389,13 +402,22 @@ class Service:
             for at, (plan, (question, options)) in enumerate(zip(plans, questions, strict=True))
         ]
 
-    async def call(self, what: Callable[[Worker], T], deadline: float) -> T:
-        """Do something else in the model's thread.
+    async def call(
+        self, what: Callable[[Callable[[], bool], Callable[[], None]], T], deadline: float
+    ) -> T:
+        """Do something long in the model's thread.
+
+        Args:
+            what: Gets two functions: whether nobody waits for it any more, and one to call between
+                its parts, which answers others meanwhile.
+            deadline: Monotonic time after which it is given up.
 
         Raises:
             Problem: If it fails or takes too long.
         """
-        result: T = await self._done(Job(deadline, call=what))
+        job = Job(deadline)
+        job.call = lambda worker: what(job.is_over, worker.serve_waiting)
+        result: T = await self._done(job)
         return result
 
 

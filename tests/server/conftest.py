@@ -120,6 +120,24 @@ def picture():
     return data_url(png.tobytes(), "image/png"), {"id": 1, "box": [70, 60, 160, 150]}
 
 
+@pytest.fixture(scope="session")
+def short(tmp_path_factory):
+    """Six frames of a red square that moves right: short, since SAM 2 goes through all of them."""
+    import av
+
+    path = tmp_path_factory.mktemp("short") / "short.mp4"
+    with av.open(str(path), "w") as out:
+        stream = out.add_stream("libx264", rate=6)
+        stream.width = stream.height = 112
+        stream.pix_fmt = "yuv420p"
+        for t in range(6):
+            image = np.full((112, 112, 3), 128, np.uint8)
+            image[40:72, 8 + 10 * t : 40 + 10 * t] = (220, 30, 30)
+            out.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        out.mux(stream.encode())
+    return path
+
+
 def said(url: str, text: str, kind: str = "video_url") -> list[dict]:
     """Messages of one question."""
     return [

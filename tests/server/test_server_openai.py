@@ -145,25 +145,21 @@ def test_two_regions_on_a_picture(client, picture):
     assert answer.choices[0].gar_video["frames"] == [0]
 
 
-def test_a_box_on_one_frame_is_followed(client, rendered):
-    clip = rendered(0)
-    frame = int(clip.tracks[1].frames[0])
-    box = [float(side) for side in clip.tracks[1].box_xyxy(frame)]
-    region = [{"id": 1, "frame": frame, "box": box}]
-    window = {"time": [0.0, 0.5]}
-    followed = ask(client, clip.url, "What color is <1>?", region, max_tokens=8, extra_body=window)
-    assert followed.choices[0].gar_video["visible"]["1"] > 0.9
-    alone = ask(
-        client, clip.url, "What color is <1>?", region, max_tokens=8,
-        extra_body={"track": False, "frames": [frame]},
-    )  # fmt: skip
-    assert alone.choices[0].gar_video["frames"] == [frame]
-    elsewhere = ask(
-        client, clip.url, "What color is <1>?", region, max_tokens=8,
-        extra_body={"track": False, "frames": [frame + 3]},
-    )  # fmt: skip
-    assert elsewhere.choices[0].gar_video["finish_reason"] == "not_visible"
-    assert "not visible" in elsewhere.choices[0].message.content
+def test_a_box_on_one_frame_is_followed(client, short):
+    url = data_url(short.read_bytes(), "video/mp4")
+    region = [{"id": 1, "frame": 0, "box": [8, 40, 40, 72]}]
+
+    def told(**body):
+        answer = ask(client, url, "What color is <1>?", region, max_tokens=8, extra_body=body)
+        return answer.choices[0].gar_video, answer.choices[0].message.content
+
+    followed, text = told()
+    assert (followed["visible"]["1"], "red" in text) == (1.0, True)
+    alone, _ = told(track=False, frames=[0])
+    assert (alone["frames"], alone["finish_reason"]) == ([0], "stop")
+    elsewhere, text = told(track=False, frames=[3])
+    assert elsewhere["finish_reason"] == "not_visible"
+    assert "not visible" in text
 
 
 def test_logprobs(client, rendered):
