@@ -44,14 +44,14 @@ def export_tracks(session: Session, format: str) -> list[str]:
     tracks = _tracks(session)
     with tempfile.TemporaryDirectory(dir=_room(session)) as folder:
         written, lost = _write(tracks, Path(folder), format)
-        stem = f"{_stem(session)}.{format}"
         if written.is_dir():
-            made = shutil.make_archive(str(_room(session) / stem), "zip", written)
+            made = shutil.make_archive(str(_named(session, format)), "zip", written)
             _offer(session, Path(made))
         else:
-            ending = ".json" if written.read_bytes()[:1] in (b"{", b"[") else ".txt"
-            ending = ".csv" if format == "csv" else ending
-            _offer(session, Path(shutil.move(written, _room(session) / f"{stem}{ending}")))
+            ending = "json" if written.read_bytes()[:1] in (b"{", b"[") else "txt"
+            ending = "csv" if format == "csv" else ending
+            kind = "tracks" if format == ending else format
+            _offer(session, Path(shutil.move(written, _named(session, f"{kind}.{ending}"))))
     return lost
 
 
@@ -65,7 +65,7 @@ def export_all_tracks(session: Session, progress: Callable[[int, int], None]) ->
         PromptError: If nothing is tracked.
     """
     tracks, names = _tracks(session), format_names()
-    target = _room(session) / f"{_stem(session)}.tracks.zip"
+    target = _named(session, "all-formats.zip")
     notes: list[str] = []
     with tempfile.TemporaryDirectory(dir=_room(session)) as folder, zipfile.ZipFile(
         target, "w", zipfile.ZIP_DEFLATED
@@ -101,7 +101,7 @@ def export_video(session: Session, progress: Callable[[int, int], None]) -> list
     from gar_video.visuals import write_annotated_video
 
     tracks, video = _tracks(session), session.opened()
-    target = _room(session) / f"{_stem(session)}.annotated.mp4"
+    target = _named(session, "annotated.mp4")
     with _HEARING, warnings.catch_warnings(record=True) as heard:
         warnings.simplefilter("always")
         write_annotated_video(
@@ -119,7 +119,7 @@ def export_sheet(session: Session) -> None:
     """
     from gar_video.sheets import contact_sheet, write_picture
 
-    tracks, target = _tracks(session), _room(session) / f"{_stem(session)}.sheet.png"
+    tracks, target = _tracks(session), _named(session, "sheet.png")
     sheet = contact_sheet(session.opened(), tracks, _words(session), colors=session.colors)
     write_picture(target, sheet)
     _offer(session, target)
@@ -135,11 +135,9 @@ def export_transcript(session: Session) -> None:
     if not results:
         raise PromptError("nothing has been said yet; describe, ask or choose first")
     listed = json.dumps([result.to_dict() for result in results], indent=1, ensure_ascii=False)
-    base = _room(session) / _stem(session)
-    write_text(f"{base}.answers.json", listed + "\n")
-    write_text(f"{base}.transcript.md", transcript(session))
-    _offer(session, Path(f"{base}.transcript.md"))
-    _offer(session, Path(f"{base}.answers.json"))
+    for ending, text in (("transcript.md", transcript(session)), ("answers.json", listed + "\n")):
+        write_text(_named(session, ending), text)
+        _offer(session, _named(session, ending))
 
 
 def transcript(session: Session) -> str:
@@ -202,10 +200,11 @@ def _room(session: Session) -> Path:
     return room
 
 
-def _stem(session: Session) -> str:
+def _named(session: Session, ending: str) -> Path:
+    """Return the path of a file called after the clip."""
     name = Path(session.opened().name).stem
     kept = "".join(c if c.isalnum() or c in "-_" else "-" for c in name)[:60].strip("-")
-    return kept or "clip"
+    return _room(session) / f"{kept or 'clip'}.{ending}"
 
 
 def _offer(session: Session, path: Path) -> None:

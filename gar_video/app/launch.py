@@ -82,7 +82,11 @@ def serve(app: Any, host: str, port: int, ready: Callable[[str], None]) -> None:
     """
     import uvicorn
 
-    settings = uvicorn.Config(app, host=host, port=port, log_level="error", access_log=False)
+    # Open pages hold a connection for ever; the end does not wait for them.
+    settings = uvicorn.Config(
+        app, host=host, port=port, log_level="critical", access_log=False,
+        timeout_graceful_shutdown=2,
+    )  # fmt: skip
 
     class Server(uvicorn.Server):
         async def startup(self, sockets: Any = None) -> None:

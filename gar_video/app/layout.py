@@ -29,7 +29,7 @@ def lay_out(answering: Page) -> gr.Blocks:
             opener = gr.UploadButton(
                 "Open a clip", elem_id="gv-open", type="filepath", min_width=120, scale=0
             )
-            rendered = gr.Button("Rendered clip", elem_id="gv-rendered", min_width=130, scale=0)
+            rendered = gr.Button("Rendered clip", elem_id="gv-rendered", min_width=144, scale=0)
         with gr.Row(elem_classes="gv-page", equal_height=False):
             with gr.Column(scale=8, min_width=340):
                 stage = _left(answering)
@@ -155,7 +155,7 @@ def _export_tab(answering: Page, stage: gr.HTML) -> None:
         tracks = gr.Button("Tracks", elem_id="gv-export-tracks", min_width=90)
         every = gr.Button("All formats", elem_id="gv-export-all", min_width=100)
     with gr.Row():
-        video = gr.Button("Annotated video", elem_id="gv-export-video", min_width=130)
+        video = gr.Button("Annotated video", elem_id="gv-export-video", min_width=145)
         sheet = gr.Button("Contact sheet", elem_id="gv-export-sheet", min_width=120)
         words = gr.Button("Transcript", elem_id="gv-export-transcript", min_width=100)
     files = gr.HTML(elem_id="gv-files")

@@ -297,10 +297,9 @@ def files_html(session: Session, notes: list[str]) -> str:
     )
     lost = "".join(f"<p>{html.escape(note)}</p>" for note in notes)
     if lost:
-        lost = (
-            f'<details class="gv-more gv-note"{" open" if len(notes) < 3 else ""}><summary>What could not be kept</summary>'
-            f"{lost}</details>"
-        )
+        few = " open" if len(notes) < 3 else ""
+        head = f'<details class="gv-more gv-note"{few}><summary>What could not be kept</summary>'
+        lost = f"{head}{lost}</details>"
     return f'<div class="gv-files">{rows}</div>{lost}'
 
 
