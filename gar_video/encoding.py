@@ -138,12 +138,13 @@ def look(
     numbers = numbers or slot_numbers(
         len(objects), describe_photo=describe and video.is_image and processor.num_prompts > 1
     )
+    left = processor.context_length - text_tokens - processor.preamble_length(numbers, describe)
+    wanted = processor.token_budget
     budget = TokenBudget(
-        available=processor.context_length
-        - text_tokens
-        - processor.preamble_length(numbers, describe),
+        available=left if wanted is None else min(left, wanted),
         per_tile=processor.config.tokens_per_tile,
         context=processor.context_length,
+        wanted=wanted is not None and wanted < left,
     )
     if video.is_image:
         chosen = [0]
@@ -177,6 +178,8 @@ def _check_picture_fits(
     columns, rows = processor.tile_grid(video.width, video.height)
     cost = processor.tokens_for(1 + columns * rows, num_regions)
     if cost > budget.available:
+        if budget.wanted:
+            raise budget.too_small(f"the picture with {num_regions} regions", cost)
         raise PromptError(
             f"the picture with {num_regions} regions costs {cost} tokens but {budget.available} "
             f"of {budget.context} are left beside the text; ask about fewer objects"

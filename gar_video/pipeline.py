@@ -53,6 +53,12 @@ class GARVideo:
         name: The checkpoint's name, written into answers.
         batch_size: Most questions decoded at once.
         keep: How many encoded clips are kept for further questions.
+        token_budget: Most tokens of frames and regions together, of which less work and less
+            accuracy come: fewer frames are looked at where they cost more. None for what the
+            model's context leaves.
+
+    Raises:
+        PromptError: If the token budget is not a positive whole number.
     """
 
     def __init__(
@@ -63,9 +69,16 @@ class GARVideo:
         name: str = "",
         batch_size: int = 32,
         keep: int = 2,
+        token_budget: int | None = None,
     ) -> None:
+        if token_budget is not None and (
+            isinstance(token_budget, bool) or int(token_budget) != token_budget or token_budget < 1
+        ):
+            raise PromptError(f"token_budget is {token_budget!r}; expected at least 1, or None")
         self.model = model
         self.processor = processor
+        if token_budget is not None:
+            processor.token_budget = int(token_budget)
         self.name = name
         self.batch_size = batch_size
         self._decoder = Decoder(model, processor.stop_ids)
@@ -90,7 +103,7 @@ class GARVideo:
             dtype: ``"auto"`` (bfloat16 on CUDA, float32 elsewhere) or a type's name.
             quantization_config: Passed to transformers, for 4- and 8-bit loading.
             attn_implementation: ``"auto"``, or a name that transformers knows.
-            **settings: ``batch_size``, ``keep``.
+            **settings: ``batch_size``, ``keep``, ``token_budget``.
 
         Raises:
             CheckpointError: If there is no usable checkpoint.

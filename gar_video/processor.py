@@ -48,6 +48,9 @@ class GARProcessor(PromptWords):
         tokenizer: The checkpoint's tokenizer.
         image_settings: The checkpoint's ``preprocessor_config.json``.
 
+    Attributes:
+        token_budget: Most tokens of frames and regions together; None for what the context leaves.
+
     Raises:
         CheckpointError: If the tokenizer lacks a token that the configuration implies.
     """
@@ -59,6 +62,7 @@ class GARProcessor(PromptWords):
         image_settings: dict[str, Any],
     ) -> None:
         super().__init__(config, tokenizer)
+        self.token_budget: int | None = None
         self.image_settings = image_settings
         known = set(PerceptionLMImageProcessor.valid_kwargs.__annotations__) | {
             "do_resize", "do_rescale", "do_normalize", "do_convert_rgb", "resample", "size",

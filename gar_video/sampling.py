@@ -26,11 +26,20 @@ class TokenBudget:
         available: Tokens left for frames and regions.
         per_tile: Tokens of a frame, and of a visible region in it.
         context: Tokens of the whole context, for messages.
+        wanted: Whether it is not the context that sets the bound but the caller's own budget.
     """
 
     available: int
     per_tile: int
     context: int
+    wanted: bool = False
+
+    def too_small(self, what: str, cost: int) -> PromptError:
+        """Return the error for what a budget of the caller's own does not hold."""
+        return PromptError(
+            f"{what} costs {cost} tokens, but the token budget is {self.available}; "
+            f"expected at least {cost}"
+        )
 
     def cost(self, visible: npt.NDArray[np.bool_]) -> int:
         """Return the tokens of frames and their regions; ``visible`` is (objects, frames)."""
@@ -108,6 +117,9 @@ def choose_frames(
         chosen = _see_everyone(uniform(window, count), window, visible)
         if budget.cost(visible[:, chosen]) <= budget.available:
             return chosen
+    if budget.wanted:
+        least = uniform(window, 1)
+        raise budget.too_small("one frame with its objects", budget.cost(visible[:, least]))
     raise PromptError(
         f"one frame with {len(visible)} objects does not fit: {budget.available} of "
         f"{budget.context} tokens are left beside the text; ask about fewer objects, shorten the "
@@ -136,6 +148,8 @@ def _listed(
     chosen = sorted(indices)
     cost = budget.cost(visible[:, chosen])
     if cost > budget.available:
+        if budget.wanted:
+            raise budget.too_small(f"what is to be seen of {len(chosen)} listed frames", cost)
         raise PromptError(
             f"{len(chosen)} listed frames cost {cost} tokens but {budget.available} of "
             f"{budget.context} are left beside the text; list fewer frames or fewer objects"

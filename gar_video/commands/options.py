@@ -110,6 +110,13 @@ Frames = Annotated[
         rich_help_panel=LOOKING,
     ),
 ]  # fmt: skip
+TokenBudget = Annotated[
+    int | None,
+    typer.Option(
+        "--token-budget", metavar="N", min=1, rich_help_panel=LOOKING,
+        help="Most tokens that frames and regions may cost: fewer frames where they cost more.",
+    ),
+]  # fmt: skip
 Model = Annotated[
     str,
     typer.Option(

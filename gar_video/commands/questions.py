@@ -64,6 +64,7 @@ def describe(
     time: opt.Time = None,
     num_frames: opt.NumFrames = None,
     frames: opt.Frames = None,
+    token_budget: opt.TokenBudget = None,
     model: opt.Model = "nano",
     sam2: opt.Sam2 = "nano",
     device: opt.Device = "auto",
@@ -82,7 +83,7 @@ def describe(
     check_mentions([f"<{object_id}>" for object_id in chosen or ()], inputs.object_ids)
     looking = read_looking(inputs.video, time, num_frames, frames)
     voice = Voice(quiet)
-    gar = _load(model, device, dtype, voice)
+    gar = _load(model, device, dtype, voice, token_budget)
     # Drawings show the whole clip, so then all of it is tracked.
     span = None if video_out or sheet else looking.span
     found = track_inputs(inputs, voice, sam2=sam2, device=device, dtype=dtype, span=span)
@@ -118,6 +119,7 @@ def ask(
     time: opt.Time = None,
     num_frames: opt.NumFrames = None,
     frames: opt.Frames = None,
+    token_budget: opt.TokenBudget = None,
     model: opt.Model = "nano",
     sam2: opt.Sam2 = "nano",
     device: opt.Device = "auto",
@@ -134,7 +136,7 @@ def ask(
     check_mentions(questions, inputs.object_ids)
     looking = read_looking(inputs.video, time, num_frames, frames)
     voice = Voice(quiet)
-    gar = _load(model, device, dtype, voice)
+    gar = _load(model, device, dtype, voice, token_budget)
     found = track_inputs(inputs, voice, sam2=sam2, device=device, dtype=dtype, span=looking.span)
     with voice.progress("answering") as update:
         answers = gar.ask_many(
@@ -167,6 +169,7 @@ def choose(
     time: opt.Time = None,
     num_frames: opt.NumFrames = None,
     frames: opt.Frames = None,
+    token_budget: opt.TokenBudget = None,
     model: opt.Model = "nano",
     sam2: opt.Sam2 = "nano",
     device: opt.Device = "auto",
@@ -186,7 +189,7 @@ def choose(
     check_mentions([question, listed], inputs.object_ids)
     looking = read_looking(inputs.video, time, num_frames, frames)
     voice = Voice(quiet)
-    gar = _load(model, device, dtype, voice)
+    gar = _load(model, device, dtype, voice, token_budget)
     found = track_inputs(inputs, voice, sam2=sam2, device=device, dtype=dtype, span=looking.span)
     with voice.progress("choosing"):
         choice = gar.choose(
@@ -203,13 +206,15 @@ def choose(
     _say_evidence(voice, [choice], target)
 
 
-def _load(model: str, device: str, dtype: str, voice: Voice) -> GARVideo:
+def _load(model: str, device: str, dtype: str, voice: Voice, token_budget: int | None) -> GARVideo:
     """Load GAR before anything is tracked, so that a wrong name costs no waiting."""
     with voice.progress(f"loading {model}"):
         quiet_libraries(voice)
         from gar_video.pipeline import GARVideo
 
-        return GARVideo.from_pretrained(model, device=device, dtype=dtype)
+        return GARVideo.from_pretrained(
+            model, device=device, dtype=dtype, token_budget=token_budget
+        )
 
 
 def _generation(max_new_tokens: int | None) -> dict[str, Any]:
