@@ -14,7 +14,7 @@ from benchmarks._results import BenchmarkError, Options, Result
 from benchmarks._timing import paired
 
 NEEDED = {1: 1.0, 5: 3.5, 20: 8.0, 50: 15.0}
-ROUNDS = {1: 5, 5: 3, 20: 2, 50: 1}  # the long ones spread little
+ROUNDS = {1: 3, 5: 2, 20: 1, 50: 1}  # the long ones spread little
 WORDS = (
     "What colour is <1>?", "Where does <1> go?", "Is <1> left of <2> at the end?",
     "What does <2> do while <1> moves to the right and back again?", "Describe what happens.",

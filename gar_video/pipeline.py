@@ -67,7 +67,7 @@ class GARVideo:
         processor: GARProcessor,
         *,
         name: str = "",
-        batch_size: int = 32,
+        batch_size: int = 64,
         keep: int = 2,
         token_budget: int | None = None,
     ) -> None:
