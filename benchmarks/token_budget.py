@@ -1,7 +1,7 @@
 """What a budget of tokens saves and costs: right answers of nano on rendered BenchQ, and work.
 
-Choosing by text, with the objects pointed at on all frames that a question looks at. A budget leaves
-out frames until what is left costs no more.
+Choosing by text, with the objects pointed at on all frames that a question looks at. A budget
+leaves out frames until what is left costs no more.
 """
 
 from __future__ import annotations
