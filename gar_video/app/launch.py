@@ -7,26 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from gar_video.app.address import is_loopback, need_gradio
 from gar_video.app.models import Models
-from gar_video.app.serving import Gate, add_routes, asset, is_loopback
+from gar_video.app.serving import Gate, add_routes, asset
 from gar_video.app.sessions import Sessions
-from gar_video.errors import GARVideoError
 
-_NO_GRADIO = "the page needs Gradio, which is not installed: pip install 'gar-video[app]'"
 _MOST_UPLOADED = "4gb"
 _FONT = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "Noto Sans", "sans-serif")
-
-
-def need_gradio() -> None:
-    """Refuse to go on without Gradio, in one line.
-
-    Raises:
-        GARVideoError: If it is not installed.
-    """
-    from importlib.util import find_spec
-
-    if find_spec("gradio") is None:
-        raise GARVideoError(_NO_GRADIO)
 
 
 def make_app(

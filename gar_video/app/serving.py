@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hmac
-import socket
 from collections.abc import Awaitable, Callable
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
+from gar_video.app.address import is_loopback
 from gar_video.app.sessions import Sessions
 from gar_video.app.views import THUMB_SIDE, VIEW_SIDE, as_jpeg, view
 from gar_video.errors import GARVideoError
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
 SCRIPTS = ("stage.js", "pointer.js", "lanes.js")
-_LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _COOKIE = "gar_video_token"
 # All comes from this server. Gradio's own page has inline scripts and compiles its templates.
 _POLICY = (
@@ -31,29 +30,6 @@ _POLICY = (
 def asset(name: str) -> str:
     """Return a script, style or page of this package as text."""
     return files("gar_video.app").joinpath("web", name).read_text(encoding="utf-8")
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach a host name or address."""
-    return host in _LOOPBACK or host.startswith("127.")
-
-
-def check_address(host: str, port: int) -> None:
-    """Refuse, before anything is loaded, an address that cannot be listened on.
-
-    Raises:
-        GARVideoError: If the port is taken or the address is not this machine's.
-    """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        with socket.socket(family, socket.SOCK_STREAM) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind((host, port))
-    except (OSError, OverflowError) as error:
-        why = getattr(error, "strerror", None) or error
-        raise GARVideoError(
-            f"cannot listen on {host} port {port}: {why}; choose another with --port (0 for any)"
-        ) from None
 
 
 def add_routes(app: FastAPI, sessions: Sessions) -> None:

@@ -65,10 +65,7 @@ def app(
     quiet: opt.Quiet = False,
 ) -> None:
     """Open a page to point at objects, track them and ask about them; Ctrl-C ends it."""
-    from gar_video.app.launch import make_app, need_gradio, serve
-    from gar_video.app.models import GAR_NAMES, SAM2_NAMES, Models
-    from gar_video.app.serving import check_address, is_loopback
-    from gar_video.devices import resolve_device, resolve_dtype
+    from gar_video.app.address import check_address, is_loopback, need_gradio
 
     need_gradio()
     if token is None and not is_loopback(host):
@@ -77,14 +74,16 @@ def app(
             "leave --host at 127.0.0.1"
         )
     if token is not None and len(token) < 8:
-        raise GARVideoError(
-            "the token has fewer than 8 letters; expected one hard to guess"
-        )
+        raise GARVideoError("the token has fewer than 8 letters; expected one hard to guess")
     check_address(host, port)
     voice = Voice(quiet)
     with voice.progress("starting"):
         clip = None if video is None else _openable(video)
         quiet_libraries(voice)
+        from gar_video.app.launch import make_app, serve
+        from gar_video.app.models import GAR_NAMES, SAM2_NAMES, Models
+        from gar_video.devices import resolve_device, resolve_dtype
+
         resolve_dtype(dtype, resolve_device(device))
         models = Models(
             tuple(dict.fromkeys(model or GAR_NAMES)), tuple(dict.fromkeys(sam2 or SAM2_NAMES)),
