@@ -9,7 +9,6 @@ import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from types import FrameType
 
 import uvicorn
 
@@ -52,6 +51,7 @@ def load_service(settings: Settings) -> Service:
         DeviceError: If the device is not there.
     """
     from gar_video.pipeline import GARVideo
+    from gar_video.trackers import Sam2Tracker
 
     gar = GARVideo.from_pretrained(
         settings.model, device=settings.device, dtype=settings.dtype,
@@ -59,14 +59,14 @@ def load_service(settings: Settings) -> Service:
     )  # fmt: skip
     engine: Engine = LocalEngine(gar)
 
-    def load_sam2():  # type: ignore[no-untyped-def]  # imported on use
-        from gar_video.trackers import Sam2Tracker
-
+    def load_sam2() -> Sam2Tracker:
         return Sam2Tracker.from_pretrained(
             settings.sam2, device=settings.device, dtype=settings.dtype
         )
 
-    return Service(settings, engine, load_sam2)
+    service = Service(settings, engine, load_sam2)
+    service.tracking.warm()  # so that a missing checkpoint is told now
+    return service
 
 
 class Server(uvicorn.Server):
@@ -106,11 +106,6 @@ class Server(uvicorn.Server):
         finally:
             for one, handler in before.items():
                 signal.signal(one, handler)
-
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Take no further requests; asked twice, end at once."""
-        # Not here: the signal may have come while the main thread holds the queue's lock.
-        super().handle_exit(sig, frame)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin, and tell that it has begun."""

@@ -127,7 +127,7 @@ class Service:
     # ---------------------------------------------------------------- beginning and end
 
     async def start(self) -> None:
-        """Start threads and children; the tracker is loaded, so that its lack is told now."""
+        """Start threads and children, and load the tracker if that has not been done."""
         self.worker.start()
         await self.in_thread(self.decoders.start)
         await self.in_thread(self.tracking.warm)
