@@ -5,7 +5,7 @@ Where to begin: ``running`` has ``run``; ``footage`` and ``clock`` list recordin
 them; ``clips`` opens videos in watched children (``guarded``) and follows what moves
 (``autotrack``); ``looking`` prepares what the model sees, ``answering`` and ``together`` run it;
 ``engine`` holds it all together, with a ``crew`` of threads or of Ray's workers; ``results`` writes
-the tables.
+the tables, in which ``searching`` finds words.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 
 _HOME = {
     "Following": "settings",
+    "Hit": "searching",
+    "Only": "searching",
     "Settings": "settings",
     "Source": "running",
     "Summary": "running",
@@ -25,6 +27,7 @@ _HOME = {
     "read_rows": "results",
     "retry_failed": "running",
     "run": "running",
+    "search": "searching",
 }
 
 __all__ = list(_HOME)
@@ -38,6 +41,9 @@ if TYPE_CHECKING:
     from gar_video.batch.running import Summary as Summary
     from gar_video.batch.running import retry_failed as retry_failed
     from gar_video.batch.running import run as run
+    from gar_video.batch.searching import Hit as Hit
+    from gar_video.batch.searching import Only as Only
+    from gar_video.batch.searching import search as search
     from gar_video.batch.settings import Following as Following
     from gar_video.batch.settings import Settings as Settings
     from gar_video.batch.tasks import load_tasks as load_tasks

@@ -111,11 +111,12 @@ def read_settings(run: str | os.PathLike[str]) -> dict[str, Any]:
     return {} if row is None else dict(json.loads(row[0]))
 
 
-def read_rows(run: str | os.PathLike[str]) -> Iterator[Row]:
+def read_rows(run: str | os.PathLike[str], videos: Sequence[str] | None = None) -> Iterator[Row]:
     """Yield a run's rows, by video, time, task and objects; one per answered or failed unit.
 
     Args:
         run: The run's folder.
+        videos: Only rows of these, in this order; of all if None.
 
     Yields:
         Dictionaries with exactly the keys of ``COLUMNS``; lists are empty, not None, where there
@@ -126,13 +127,17 @@ def read_rows(run: str | os.PathLike[str]) -> Iterator[Row]:
     """
     tasks = {task["name"]: task for task in read_settings(run).get("tasks", ())}
     with contextlib.closing(open_state(run)) as data:
-        found = data.execute(
-            "SELECT source, camera, start, task, objects, start_s, end_s, units.reason, answer "
-            "FROM units JOIN recordings ON recordings.id = recording "
-            "WHERE units.status IN ('done', 'failed') ORDER BY source, start_s, task, objects"
-        )
-        for record in found:
-            yield _row(record, tasks)
+        for video in (None,) if videos is None else videos:
+            one = "" if video is None else "AND source = ? "
+            found = data.execute(
+                "SELECT source, camera, start, task, objects, start_s, end_s, "  # noqa: S608
+                "units.reason, answer FROM units JOIN recordings ON recordings.id = recording "
+                f"WHERE units.status IN ('done', 'failed') {one}"
+                "ORDER BY source, start_s, task, objects",
+                () if video is None else (video,),
+            )
+            for record in found:
+                yield _row(record, tasks)
 
 
 def read_failures(run: str | os.PathLike[str]) -> list[Row]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from gar_video.commands import batch_search
 from gar_video.commands import options as opt
 from gar_video.commands.console import Voice, quiet_libraries
 
@@ -334,3 +335,6 @@ def _ids(objects: list[int] | None) -> str:
 def _line(text: str | None) -> str:
     """Return a text that takes one line and moves no cursor."""
     return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text or "")
+
+
+batch_search.mount(app)
