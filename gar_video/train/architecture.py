@@ -24,7 +24,7 @@ class NanoSizes:
     vision_heads: int = 4
     pool: int = 2
     width: int = 128
-    depth: int = 6
+    depth: int = 8
     heads: int = 4
     mlp: int = 384
     context: int = 2048
@@ -53,7 +53,7 @@ def build_config(vocabulary: dict[str, int], sizes: NanoSizes | None = None) -> 
         "intermediate_size": sizes.mlp,
         "max_position_embeddings": sizes.context,
         "rope_parameters": {"rope_type": "default", "rope_theta": sizes.rope_theta},
-        "rms_norm_eps": 1e-5,
+        "rms_norm_eps": 1e-6,
         "tie_word_embeddings": False,
         "bos_token_id": vocabulary["<|begin_of_text|>"],
         "eos_token_id": stops,

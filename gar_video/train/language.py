@@ -10,12 +10,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import nn
 
 from gar_video.model import GARModel
 from gar_video.processor import GARProcessor
 from gar_video.train.asking import RenderedAsker
 from gar_video.train.background import in_background
 from gar_video.train.fact_heads import FactHeads, FactTruth, fact_truth
+from gar_video.train.guiding import MENTIONS, Guide, MentionHeads, Watch, draw_guide
 from gar_video.train.optim import Average, Both, schedule
 from gar_video.train.packing import (
     Layout,
@@ -44,13 +46,17 @@ class Stage:
         tokens: Tokens a step, about: sets how many clips are in it.
         region_weight: Weight of the region heads' loss.
         fact_weight: Weight of the loss of the heads at the answers.
+        guide_weight: Weight of showing heads where to look, and of the heads at the mentions.
         letters: Share of choices that are asked with lettered options.
         ask: Whether questions are asked; otherwise only the heads learn.
         train_vision: Whether the vision tower learns too.
+        frozen: How many of the decoder's layers, and the embeddings before them, stay as they are.
         lr: Rates of Muon and AdamW.
         warmup: Share of the stage that warms up.
         floor: Share of the rates it ends with.
         hold: Share of the stage after which the rates fall.
+        weight_decay: Of Muon's matrices. Its steps are as long however large the weights are:
+            left to grow, they learn ever more slowly, and new layers are drowned.
     """
 
     name: str
@@ -61,13 +67,16 @@ class Stage:
     tokens: int = 5000
     region_weight: float = 0.3
     fact_weight: float = 0.6
+    guide_weight: float = 0.5
     letters: float = 0.0
     ask: bool = True
     train_vision: bool = False
+    frozen: int = 0
     lr: tuple[float, float] = (0.02, 2e-3)
     warmup: float = 0.02
     floor: float = 0.03
     hold: float = 0.3
+    weight_decay: float = 0.1
 
 
 @dataclass
@@ -107,6 +116,7 @@ class Step:
         layout: Where the tokens lie.
         truth: What the region heads are to say.
         facts: What the heads at the answers are to say.
+        guide: Where the questions' tokens are to look.
         kinds: Kind of each question, in order.
         clips: How many clips there are.
     """
@@ -115,6 +125,7 @@ class Step:
     layout: Layout
     truth: RegionTruth
     facts: FactTruth
+    guide: Guide
     kinds: list[str]
     clips: int
 
@@ -131,6 +142,8 @@ def draw_steps(
         asker: Asks the questions; None for none.
     """
     rng = np.random.Generator(np.random.PCG64(list(seed)))
+    names = [f"<Prompt{n}>" for n in range(processor.config.prompt_numbers)]
+    prompt_ids = processor.tokenizer.convert_tokens_to_ids(names)
     while True:
         plan = draw_plan(rng, stage)
         samples: list[Sample] = []
@@ -146,7 +159,8 @@ def draw_steps(
         layout = lay_out(batch, processor.config.tokens_per_tile)
         kinds = [question.kind for sample in samples for question in sample.questions]
         truth = region_truth(samples)
-        yield Step(batch, layout, truth, fact_truth(samples, truth), kinds, len(samples))
+        guide = draw_guide(samples, layout, prompt_ids, processor.config.tokens_per_tile)
+        yield Step(batch, layout, truth, fact_truth(samples, truth), guide, kinds, len(samples))
 
 
 def _draw(
@@ -172,7 +186,7 @@ class Learner:
     processor: GARProcessor
     heads: RegionHeads
     facts: FactHeads
-    taps: tuple[int, int] = (4, 5)
+    mentions: MentionHeads
 
     def loss(self, step: Step, stage: Stage, curve: Curve) -> torch.Tensor:
         """Return the loss of a step and note how it went."""
@@ -180,8 +194,11 @@ class Learner:
         layout = step.layout
         tiles, regions = vision_tokens(self.model, step.batch, stage.train_vision)
         embeds = embed_packed(self.model, layout, tiles, regions)
-        stop = None if stage.ask else self.taps[0]
-        hidden, middle = run_decoder(self.model, embeds, layout, self.taps, stop)
+        taps = (MENTIONS, MENTIONS + 1, len(self.model.language_model.layers) - 1)
+        watch = Watch(step.guide, layout)
+        hidden, middle = run_decoder(
+            self.model, embeds, layout, taps, None if stage.ask else MENTIONS, watch
+        )
         total = embeds.new_zeros(())
         if stage.region_weight:
             loss, right = self.heads.loss(middle[0], layout, step.truth, per_tile)
@@ -192,8 +209,15 @@ class Learner:
             loss, right_answers = answer_loss(self.model, hidden, layout)
             total = total + loss
             curve.add("loss", float(loss.detach()))
+            if stage.guide_weight:
+                loss, right = self.mentions.loss(middle[1], step.guide, step.truth)
+                total = total + stage.guide_weight * (loss + watch.loss)
+                for name, value in {"loss": float(loss.detach()), **right}.items():
+                    curve.add(f"m.{name}", value)
+                for name, value in watch.weights.items():
+                    curve.add(f"g.{name}", value)
             if stage.fact_weight:
-                loss, right = self.facts.loss(middle[1], layout, step.facts)
+                loss, right = self.facts.loss(middle[2], layout, step.facts)
                 total = total + stage.fact_weight * loss
                 for name, value in {"loss": float(loss.detach()), **right}.items():
                     curve.add(f"f.{name}", value)
@@ -201,6 +225,15 @@ class Learner:
                 curve.add(kind, float(right_answer), keep=0.995)
                 curve.add("right", float(right_answer), keep=0.9995)
         return total
+
+
+def learned_names(model: GARModel, stage: Stage) -> set[str]:
+    """Return the names of the parameters that a stage trains."""
+    decoder = "mllm.model.language_model."
+    kept = [] if stage.train_vision else list(VISION_PARTS)
+    if stage.frozen:
+        kept += [f"{decoder}embed_tokens.", *(f"{decoder}layers.{n}." for n in range(stage.frozen))]
+    return {name for name, _ in model.named_parameters() if not name.startswith(tuple(kept))}
 
 
 def train_stage(
@@ -220,18 +253,21 @@ def train_stage(
         seed: Of the clips.
         folder: Where the curve and the state go.
     """
-    model, heads, facts = learner.model, learner.heads, learner.facts
+    model = learner.model
+    heads = nn.ModuleDict(
+        {"regions": learner.heads, "facts": learner.facts, "mentions": learner.mentions}
+    )
+    learning = learned_names(model, stage)
     for name, parameter in model.named_parameters():
-        parameter.requires_grad_(stage.train_vision or not name.startswith(VISION_PARTS))
+        parameter.requires_grad_(name in learning)
     blocks = ("language_model.layers", "vision_tower.timm_model.blocks")
     matrices, others, slow = split_parameters(model, blocks)
-    optimiser = Both(matrices, [*others, *heads.parameters(), *facts.parameters()], *stage.lr, slow)
+    optimiser = Both(matrices, [*others, *heads.parameters()], *stage.lr, slow, stage.weight_decay)
     path, spent, step = folder / f"{stage.name}.pt", 0.0, 0
     if path.is_file():
         state = torch.load(path, weights_only=True)
         model.load_state_dict(state["model"])
         heads.load_state_dict(state["heads"])
-        facts.load_state_dict(state["facts"])
         optimiser.load_state_dict(state["optimiser"])
         spent, step = state["spent"], state["step"]
     average = Average(model, keep=0.99)
@@ -266,7 +302,6 @@ def train_stage(
         if now - saved > 120 or spent >= stage.seconds:
             saved = now
             state = {"model": model.state_dict(), "heads": heads.state_dict(), "step": step}
-            state |= {"facts": facts.state_dict()}
             state |= {"spent": spent, "optimiser": optimiser.state_dict()}
             state |= {"average": average.weights}
             torch.save(state, f"{path}.new")

@@ -6,7 +6,7 @@ prompt for every question, so that what a question sees is, token for token, wha
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -146,6 +146,7 @@ class Layout:
         labels: ``[M]`` what they predict.
         weights: ``[M]`` shares in the loss; a question has at most four.
         owner: ``[M]`` number of the question.
+        begins: ``[Q]`` flat indices of the questions' first tokens.
     """
 
     ids: torch.Tensor
@@ -158,6 +159,23 @@ class Layout:
     labels: torch.Tensor
     weights: torch.Tensor
     owner: torch.Tensor
+    begins: torch.Tensor
+
+    def seen_by(self, tokens: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Say what question tokens see.
+
+        Args:
+            tokens: ``[G]`` flat indices.
+
+        Returns:
+            ``[G]`` rows, ``[G]`` where in its row each token's chunk begins, and ``[G, P + C]``
+            bool, which of the prompt's and the chunk's tokens it sees.
+        """
+        width, chunk = self.ids.shape[1], self.mask.shape[2]
+        rows, at = tokens // width, tokens % width - self.prompt_length
+        numbers = rows * ((width - self.prompt_length) // chunk) + at // chunk
+        starts = self.prompt_length + at // chunk * chunk
+        return rows, starts, self.mask[numbers, 0, at % chunk]
 
 
 # Questions see the prompt and their own chunk of this many tokens, of which they mask the rest.
@@ -194,6 +212,7 @@ def lay_out(batch: PackedBatch, per_tile: int) -> Layout:
     within = torch.zeros((rows, room), dtype=torch.int64)
     known = torch.zeros((rows, longest), dtype=torch.bool)
     tiles, regions, targets, labels, weights, owner = [], [], [], [], [], []
+    begins = []
     count = 0
     for row, (prompt, questions) in enumerate(zip(batch.prompts, batch.questions, strict=True)):
         base, size = row * width, len(prompt.ids)
@@ -211,6 +230,7 @@ def lay_out(batch: PackedBatch, per_tile: int) -> Layout:
             positions[row, longest + at : longest + end] = torch.arange(size, size + len(tokens))
             group[row, at:end] = number
             within[row, at:end] = torch.arange(len(tokens))
+            begins.append(base + longest + at)
             last = base + longest + end
             targets.append(torch.arange(last - answers, last))
             labels += question.answer
@@ -226,6 +246,7 @@ def lay_out(batch: PackedBatch, per_tile: int) -> Layout:
         ids, positions, longest, mask, torch.cat(tiles), torch.cat(regions),
         torch.cat(targets) if targets else torch.zeros(0, dtype=torch.int64),
         torch.tensor(labels), torch.tensor(weights), torch.tensor(owner),
+        torch.tensor(begins, dtype=torch.int64),
     )  # fmt: skip
 
 
@@ -262,6 +283,7 @@ def run_decoder(
     layout: Layout,
     taps: Sequence[int] = (),
     stop: int | None = None,
+    watch: Callable[[int, torch.Tensor, torch.Tensor], None] | None = None,
 ) -> tuple[torch.Tensor, list[torch.Tensor]]:
     """Run the language model on a packed batch, with its own weights.
 
@@ -271,6 +293,7 @@ def run_decoder(
         layout: Of the batch.
         taps: Also return the hidden states after these many layers.
         stop: Run only this many layers.
+        watch: Is shown every layer's number, queries and keys, ``[B, h, P + T, d]``.
 
     Returns:
         ``[B, P + T, D]`` normalised hidden states, and those after ``taps`` layers.
@@ -293,6 +316,8 @@ def run_decoder(
             for projection in (attention.q_proj, attention.k_proj, attention.v_proj)
         )  # [B, h, L, d]
         query, key = _turn(query, cos, sin), _turn(key, cos, sin)
+        if watch is not None:
+            watch(depth, query, key)
         seen = F.scaled_dot_product_attention(
             query[:, :, :prompt], key[:, :, :prompt], value[:, :, :prompt], is_causal=True
         )

@@ -14,6 +14,7 @@ from gar_video.processor import GARProcessor
 from gar_video.train.architecture import build_model
 from gar_video.train.asking import RenderedAsker
 from gar_video.train.fact_heads import FactHeads
+from gar_video.train.guiding import MentionHeads
 from gar_video.train.language import Curve, Learner, Stage, draw_steps
 from gar_video.train.nano import ship, train
 from gar_video.train.optim import Both
@@ -37,11 +38,16 @@ def test_training_lowers_the_loss(processor: GARProcessor) -> None:
     torch.manual_seed(0)
     model = build_model(processor.config)
     width = model.get_input_embeddings().weight.shape[1]
-    learner = Learner(model, processor, RegionHeads(width), FactHeads(width))
+    learner = Learner(model, processor, RegionHeads(width), FactHeads(width), MentionHeads(width))
     matrices, others, slow = split_parameters(model, ("language_model.layers",))
     optimiser = Both(
         matrices,
-        [*others, *learner.heads.parameters(), *learner.facts.parameters()],
+        [
+            *others,
+            *learner.heads.parameters(),
+            *learner.facts.parameters(),
+            *learner.mentions.parameters(),
+        ],
         0.02,
         2e-3,
         slow,
@@ -98,7 +104,7 @@ def test_the_whole_recipe_runs_and_can_be_taken_up(tmp_path: Path) -> None:
             model, processor = train(tmp_path / "work", threads=1, speed=speed)
     finally:
         torch.set_num_threads(threads)
-    for stage in ("time", "short", "answers"):
+    for stage in ("time", "finding", "answers"):
         state = torch.load(tmp_path / "work" / f"{stage}.pt", weights_only=True)
         assert state["step"] >= 1, stage
     gar = GARVideo.from_pretrained(ship(tmp_path / "out", model, processor), device="cpu")

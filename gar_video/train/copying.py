@@ -1,0 +1,144 @@
+"""First weights for the layers that bring facts together, in closed form.
+
+What is true of a thing can be read linearly at its regions. Which linear map keeps most of it in a
+head's few channels is reduced-rank regression: regress the facts on the hidden states, keep the
+loudest directions of what is predicted. Gradient descent finds such maps too, but from a handful of
+clips a step it takes many hundred steps; a few hundred clips and one decomposition do as well.
+
+A head's values become those directions; its output writes them where the reading tokens' own states
+vary least, as loud as the states themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from gar_video.model import GARModel
+from gar_video.train.guiding import ANSWERS, ASKED, FIRST, LAST, MENTIONS, MOST
+from gar_video.train.language import Step
+from gar_video.train.packing import answer_begins, embed_packed, run_decoder, vision_tokens
+from gar_video.train.region_heads import CLASSES
+
+# What most questions hang on is kept before the rest.
+_LOUDER = {
+    "color": 3.0, "shape": 3.0, "first": 1.5, "last": 1.5, "size": 1.2,
+    "its place start": 1.3, "its place end": 1.3,
+}  # fmt: skip
+_RIDGE = 1e-2
+# A fact known of fewer things is left out.
+_FEWEST = 50
+
+
+@torch.no_grad()
+def copy_facts(model: GARModel, steps: Sequence[Step]) -> None:
+    """Set the values and outputs of the guided heads so that facts pass through them.
+
+    Args:
+        model: The model, whose layers before ``MENTIONS`` know the facts at regions.
+        steps: Drawn steps with questions; some hundred clips in all.
+    """
+    tapped = [_run(model, step, MENTIONS) for step in steps]
+    norm = model.language_model.layers[MENTIONS].input_layernorm
+    regions, last, told, centres, mentions = [], [], [], [], []
+    per_tile = model.config.tokens_per_tile
+    for step, hidden in zip(steps, tapped, strict=True):
+        own = norm(hidden)[step.layout.regions].unflatten(0, (-1, per_tile))
+        own = own[:, per_tile // 2 :].mean(1)  # [R, D]
+        rows = step.guide.rows.unique()
+        regions.append(own)
+        last.append(own[rows])
+        told.append({name: step.truth.classes[name][rows] for name in ASKED})
+        centres.append(step.truth.numbers[:, :2])
+        mentions.append(hidden[step.guide.mentions])
+    width = _head_width(model)
+    facts = loudest(torch.cat(last), _joined(told), width * len(LAST))
+    place = torch.cat(regions)
+    start = _solve(place - place.mean(0), torch.cat(centres))
+    start = start / ((place - place.mean(0)) @ start).std(0)
+    first = torch.cat([start, facts], 1)[:, :width]
+    values = [facts[:, n * width : (n + 1) * width] for n in range(len(LAST))]
+    _write(model, MENTIONS, [*values, first], [*LAST, FIRST], torch.cat(mentions))
+
+    tapped = [_run(model, step, ANSWERS) for step in steps]
+    norm = model.language_model.layers[ANSWERS].input_layernorm
+    found = torch.cat([norm(h)[step.guide.mentions] for step, h in zip(steps, tapped, strict=True)])
+    told = [{n: step.truth.classes[n][step.guide.rows] for n in ASKED} for step in steps]
+    facts = loudest(found, _joined(told), width)
+    answers = [h[answer_begins(step.layout)] for step, h in zip(steps, tapped, strict=True)]
+    # Room for the answer's own state is left by giving the last thing fewer channels.
+    values = [facts if n < MOST - 1 else facts[:, : width * 3 // 4] for n in range(MOST)]
+    _write(model, ANSWERS, values, list(range(MOST)), torch.cat(answers))
+
+
+def loudest(states: torch.Tensor, facts: dict[str, torch.Tensor], rank: int) -> torch.Tensor:
+    """Return the directions of states that tell most of the facts.
+
+    Args:
+        states: ``[N, D]``.
+        facts: Name of a region head -> ``[N]`` classes, negative where unknown.
+        rank: How many directions.
+
+    Returns:
+        ``[D, rank]``, fewer where the facts have fewer classes; what the states have along each
+        has standard deviation 1.
+    """
+    centred = states - states.mean(0)
+    maps = []
+    enough = min(_FEWEST, max(int((classes >= 0).sum()) for classes in facts.values()))
+    for name, classes in facts.items():
+        known = classes >= 0
+        if int(known.sum()) < enough:
+            continue
+        target = torch.nn.functional.one_hot(classes[known], CLASSES[name]).float()
+        spread = (target - target.mean(0)).std()
+        own = states[known] - states[known].mean(0)
+        maps.append(_solve(own, target) * _LOUDER.get(name, 1.0) / spread.clamp_min(1e-6))
+    joint = torch.cat(maps, 1)  # [D, C]
+    sizes, axes = torch.linalg.svd(centred @ joint, full_matrices=False)[1:]  # [C], [C, C]
+    axes = axes[:rank][sizes[:rank] > 1e-4 * sizes[0]]  # one-hot classes sum up to nothing new
+    directions = joint @ axes.T
+    return directions / (centred @ directions).std(0).clamp_min(1e-6)
+
+
+def _solve(states: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """Ridge regression of ``[N, C]`` on centred ``[N, D]``; ``[D, C]``."""
+    square = states.T @ states
+    ridge = _RIDGE * square.diagonal().mean() * torch.eye(len(square))
+    return torch.linalg.solve(square + ridge, states.T @ (target - target.mean(0)))
+
+
+def _write(
+    model: GARModel,
+    layer: int,
+    values: Sequence[torch.Tensor],
+    heads: Sequence[int],
+    readers: torch.Tensor,
+) -> None:
+    """Give heads their values, and outputs in directions in which ``readers`` vary least."""
+    attention, width = model.language_model.layers[layer].self_attn, _head_width(model)
+    centred = readers - readers.mean(0)
+    quiet = torch.linalg.eigh(centred.T @ centred)[1].T  # [D, D], quietest first
+    loud, at = readers.pow(2).mean().sqrt(), 0
+    for head, value in zip(heads, values, strict=True):
+        count = value.shape[1]
+        rows = slice(head * width, head * width + count)
+        attention.v_proj.weight[rows] = value.T
+        attention.o_proj.weight[:, rows] = quiet[at : at + count].T * loud
+        at += count
+
+
+def _run(model: GARModel, step: Step, layers: int) -> torch.Tensor:
+    """Return the hidden states after some layers, ``[B * L, D]``."""
+    tiles, regions = vision_tokens(model, step.batch)
+    embeds = embed_packed(model, step.layout, tiles, regions)
+    return run_decoder(model, embeds, step.layout, (layers,), layers)[1][0].flatten(0, 1)
+
+
+def _joined(told: Sequence[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
+    return {name: torch.cat([one[name] for one in told]) for name in ASKED}
+
+
+def _head_width(model: GARModel) -> int:
+    return int(model.language_model.layers[0].self_attn.head_dim)

@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+from itertools import islice
+
+import pytest
+import torch
+
+from gar_video.processor import GARProcessor
+from gar_video.train import copying
+from gar_video.train.architecture import build_model
+from gar_video.train.asking import RenderedAsker
+from gar_video.train.guiding import ANSWERS, MENTIONS
+from gar_video.train.language import Stage, draw_steps
+from gar_video.train.region_heads import CLASSES
+from gar_video.train.shipped import nano_processor
+
+
+@pytest.fixture(scope="module")
+def processor(tmp_path_factory: pytest.TempPathFactory) -> GARProcessor:
+    return nano_processor(tmp_path_factory.mktemp("tokenizer"))
+
+
+def _right(states: torch.Tensor, classes: torch.Tensor) -> float:
+    """How often least squares on the first half tells the second half's classes."""
+    target = torch.nn.functional.one_hot(classes).float()
+    half = len(states) // 2
+    told = states[half:] @ torch.linalg.lstsq(states[:half], target[:half]).solution
+    return float((told.argmax(1) == classes[half:]).float().mean())
+
+
+@pytest.mark.parametrize("rank", [8, 12])
+def test_the_loudest_directions_keep_what_is_to_be_told(rank: int) -> None:
+    torch.manual_seed(rank)
+    colors = torch.randint(CLASSES["color"], (4000,))
+    shapes = torch.randint(CLASSES["shape"], (4000,))
+    where = torch.randn(CLASSES["color"] + CLASSES["shape"], 64)
+    # The facts are quiet beside all else that the states hold.
+    noise = 3 * torch.randn(4000, 40) @ torch.randn(40, 64)
+    states = where[colors] + where[CLASSES["color"] + shapes] + noise
+    directions = copying.loudest(states, {"color": colors, "shape": shapes}, rank)
+    assert directions.shape == (64, rank)
+    kept = (states - states.mean(0)) @ directions
+    assert torch.allclose(kept.std(0), torch.ones(rank), atol=1e-3)
+    random = torch.randn(64, rank)
+    ours, chance = _right(kept, colors), _right(states @ random, colors)
+    assert ours > 0.6
+    assert ours > chance + 0.3
+
+
+def test_facts_known_of_few_are_left_out() -> None:
+    states, few = torch.randn(300, 16), torch.full((300,), -100)
+    few[:20] = 1
+    sizes = (states[:, 0] > 0).long()
+    both = copying.loudest(states, {"size": sizes, "color": few}, 2)
+    assert torch.equal(both, copying.loudest(states, {"size": sizes}, 2))
+
+
+def test_guided_heads_pass_on_what_their_goals_hold(processor: GARProcessor) -> None:
+    model = build_model(processor.config)
+    before = {name: p.clone() for name, p in model.named_parameters()}
+    stage = Stage("x", 1, frames={2: 1.0}, objects={2: 1.0}, tokens=2500)
+    steps = list(islice(draw_steps((5,), processor, stage, RenderedAsker(processor, 4)), 3))
+    copying.copy_facts(model, steps)
+    changed = {name for name, p in model.named_parameters() if not torch.equal(p, before[name])}
+    assert changed == {
+        f"mllm.model.language_model.layers.{layer}.self_attn.{part}_proj.weight"
+        for layer in (MENTIONS, ANSWERS)
+        for part in "vo"
+    }
+    for layer, heads in ((MENTIONS, 3), (ANSWERS, 3)):
+        attention = model.language_model.layers[layer].self_attn
+        old = before[f"mllm.model.language_model.layers.{layer}.self_attn.v_proj.weight"]
+        # The last head is its own.
+        assert torch.equal(attention.v_proj.weight[heads * 32 :], old[heads * 32 :])
+        # What is written goes to directions of its own, all as loud.
+        old = before[f"mllm.model.language_model.layers.{layer}.self_attn.o_proj.weight"]
+        weight = attention.o_proj.weight.detach()
+        written = weight[:, (weight != old).any(0)]
+        assert written.shape[1] > 2 * 16
+        gram = written.T @ written
+        loud = float(gram[0, 0])
+        assert torch.allclose(gram, loud * torch.eye(len(gram)), atol=1e-3 * loud)
