@@ -214,6 +214,22 @@ def test_every_adapter_learns_and_nothing_else_does(tiny, squares_data, tmp_path
     assert all("lora_" in name or "mask_patch_embedding" in name for name in seen)
 
 
+def test_a_vocabulary_is_trained_whole_beside_adapters(tiny, squares_data, tmp_path):
+    wanted = config(
+        tiny / "gar", tmp_path / "run", squares_data, steps=3, learning_rate=1e-2, method="lora",
+        parts=["language_model"], lora={"whole": ["vocabulary"]},
+    )  # fmt: skip
+    done = train(wanted)
+    base = GARVideo.from_pretrained(tiny / "gar", device="cpu").model
+    merged = GARVideo.from_pretrained(done.model, device="cpu").model
+    beside = GARVideo.from_pretrained(tiny / "gar", device="cpu").model
+    parts.attach_adapter(beside, done.adapter)
+    for words in ("get_input_embeddings", "get_output_embeddings"):
+        new = getattr(merged.mllm, words)().weight
+        assert not torch.equal(new, getattr(base.mllm, words)().weight), words
+        assert torch.equal(new, getattr(beside.mllm, words)().weight), words
+
+
 # ---------------------------------------------------------------- going on
 
 CHILD = """

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from gar_video.train.recipe.errors import TrainingError
 
-PARTS = ("language_model", "projector", "vision", "mask_embedding")
+PARTS = ("language_model", "vocabulary", "projector", "vision", "mask_embedding")
 KINDS = ("rendered", "jsonl", "videorefer", "gar", "descriptions")
 
 # What may differ between a run and its continuation: nothing that the weights depend on.

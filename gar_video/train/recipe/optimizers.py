@@ -10,7 +10,7 @@ from torch import nn
 
 from gar_video.train.optim import Muon
 from gar_video.train.recipe.config import TrainConfig
-from gar_video.train.recipe.parts import part_of
+from gar_video.train.recipe.parts import part_of, with_inner
 
 # Matrices inside the blocks of decoder and vision tower, adapters' included. The embedding, the
 # head and the projector are no maps within one space: under Muon their scale runs away.
@@ -33,8 +33,9 @@ def build(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
     betas, peak = (config.betas[0], config.betas[1]), config.learning_rate
     matrices: list[dict[str, Any]] = []
     others: list[dict[str, Any]] = []
+    slow = with_inner(config.slow)
     for share in (1.0, 0.1):
-        own = [(name, p) for name, p in named if (_part(name) in config.slow) == (share < 1)]
+        own = [(name, p) for name, p in named if (_part(name) in slow) == (share < 1)]
         to_muon = [
             p for name, p in own
             if config.optimizer == "muon" and p.ndim == 2 and _INSIDE.search(name)

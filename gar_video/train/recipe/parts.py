@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,10 @@ from gar_video.model import GARModel
 from gar_video.train.recipe.config import PARTS, TrainConfig
 from gar_video.train.recipe.errors import TrainingError
 
+# The first that fits: what a word is, going in and coming out, is a part within the language model.
 _PREFIXES = {
-    "language_model": ("mllm.model.language_model.", "mllm.lm_head."),
+    "vocabulary": ("mllm.model.language_model.embed_tokens.", "mllm.lm_head."),
+    "language_model": ("mllm.model.language_model.",),
     "projector": ("mllm.model.multi_modal_projector.",),
     "vision": ("mllm.model.vision_tower.",),
     "mask_embedding": ("mask_patch_embedding.",),
@@ -31,6 +34,11 @@ def part_of(name: str) -> str | None:
         if name.startswith(prefixes):
             return part
     return None
+
+
+def with_inner(parts: Iterable[str]) -> set[str]:
+    """Return the parts with those within them: the vocabulary belongs to the language model."""
+    return {*parts, *(("vocabulary",) if "language_model" in parts else ())}
 
 
 def prepare(model: GARModel, config: TrainConfig, compute: torch.dtype) -> Any:
@@ -56,9 +64,9 @@ def prepare(model: GARModel, config: TrainConfig, compute: torch.dtype) -> Any:
         model.requires_grad_(False)
         adapters = _add_adapters(model, config, parts)
         # The mask embedding is a few hundred thousand numbers: an adapter would save nothing.
-        whole = {*config.lora.whole, *({"mask_embedding"} & set(parts))}
+        whole = with_inner(config.lora.whole) | ({"mask_embedding"} & set(parts))
     else:
-        whole = set(parts)
+        whole = with_inner(parts)
     for name, parameter in model.named_parameters():
         if "lora_" in name:
             continue
@@ -87,7 +95,7 @@ def _add_adapters(model: GARModel, config: TrainConfig, parts: Any) -> Any:
         for name, module in model.named_modules()
         if isinstance(module, nn.Linear)
         and name.startswith(tuple(prefixes))
-        and not name.startswith("mllm.lm_head")
+        and part_of(f"{name}.weight") != "vocabulary"
     }
     if not patterns:
         raise TrainingError(
