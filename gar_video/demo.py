@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 Say = Callable[[str], None]
 
 _SIZE = (448, 448)
+# One clip in ten or so is plain to see; the last of so many is taken as it is.
+_SEEN, _CLIPS = 0.9, 400
 # Plain to see for whoever looks at the clip; the choice is of another kind than the questions.
 _OPEN = ("color", "shape", "direction", "place start", "leave side", "where start", "where end")
 _CHOICE = ("last", "direction", "where end", "color", "shape")
@@ -60,8 +62,22 @@ class Stage:
     choice: Question
 
 
+def _is_plain(truth: Truth) -> bool:
+    """Say whether each thing is large enough, wholly seen throughout, and does one thing only."""
+    from gar_video.synth import events
+
+    return all(
+        thing.size != "small"
+        and len(events.acts(truth, k) or ()) == 1
+        and truth.visibility.seen[k].min() > _SEEN
+        for k, thing in enumerate(truth.scene.objects)
+    )
+
+
 def set_stage(seed: int, folder: Path) -> Stage:
-    """Render the clip of a seed with two objects, and draw questions about it.
+    """Render a clip of a seed with two objects, and draw questions about it.
+
+    Of the clips that the seed gives, it is the first in which both objects are plain to see.
 
     Args:
         seed: Which clip.
@@ -74,15 +90,20 @@ def set_stage(seed: int, folder: Path) -> Stage:
     from gar_video.tracks import Tracks
     from gar_video.video import Video
 
+    aspect = _SIZE[0] / _SIZE[1]
+    for index in range(_CLIPS):
+        scene, truth = sample(clip_seed(seed, index), num_objects=2, aspect=aspect)
+        if _is_plain(truth):
+            break
     path, tracks_path, _ = write_clip(
         folder / "clip.mp4",
         seed,
+        index=index,
         resolution_wh=_SIZE,
         num_objects=2,
         tracks_path=folder / "clip.tracks.json",
         truth_path=folder / "clip.truth.json",
     )
-    scene, truth = sample(clip_seed(seed), num_objects=2, aspect=_SIZE[0] / _SIZE[1])
     video, tracks = Video(path), Tracks.load(tracks_path)
     rng = np.random.Generator(np.random.PCG64(seed))
     questions = sample_questions(

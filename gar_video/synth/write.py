@@ -132,6 +132,7 @@ def write_clip(
     resolution_wh: tuple[int, int] = (448, 448),
     num_objects: int | None = None,
     duration_s: float | None = None,
+    index: int = 0,
     tracks_path: str | Path | None = None,
     tracks_format: str | None = None,
     truth_path: str | Path | None = None,
@@ -146,6 +147,7 @@ def write_clip(
         resolution_wh: Width and height, even.
         num_objects: How many things, 1 to 9; up to the seed by default.
         duration_s: Length; up to the seed by default.
+        index: Which of the clips that a seed gives.
         tracks_path: Where the tracks go; beside the clip, ``NAME.tracks.json``, by default.
         tracks_format: A format's name; by the ending by default.
         truth_path: Where the truth goes; beside the clip, ``NAME.truth.json``, by default.
@@ -161,7 +163,7 @@ def write_clip(
     tracks_to = Path(tracks_path or target.with_suffix(".tracks.json"))
     truth_to = check_writable(truth_path or target.with_suffix(".truth.json"), suffixes=(".json",))
     resolution_wh = check_size(resolution_wh)
-    scene, truth = _sample(seed, level, num_objects, duration_s, resolution_wh)
+    scene, truth = _sample(clip_seed(seed, index), level, num_objects, duration_s, resolution_wh)
     rles: dict[int, dict[int, Any]] = {thing.object_id: {} for thing in scene.objects}
     # The clip appears last: whatever goes wrong with the tracks, it is not there without them.
     with replacing(target) as temporary:
@@ -180,7 +182,7 @@ def write_clip(
 
 
 def _sample(
-    seed: int,
+    scene_seed: int,
     level: str,
     num_objects: int | None,
     duration_s: float | None,
@@ -191,7 +193,7 @@ def _sample(
     aspect = resolution_wh[0] / resolution_wh[1]
     try:
         seconds = None if duration_s is None else float(duration_s)
-        return sample(clip_seed(seed), level, num_objects, seconds, aspect)
+        return sample(scene_seed, level, num_objects, seconds, aspect)
     except ValueError as error:
         raise GARVideoError(str(error)) from None
 
