@@ -43,7 +43,7 @@ class Clips:
     """The clips used last.
 
     Args:
-        folder: Where files are put; made if it is missing.
+        folder: Where files are put; made if it is missing, emptied of an earlier run's.
         decoders: Decode them.
         capacity: How many clips are kept.
         num_bytes: How many bytes of files are kept.
@@ -51,6 +51,8 @@ class Clips:
 
     def __init__(self, folder: Path, decoders: Decoders, capacity: int, num_bytes: int) -> None:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for left in folder.glob("clip-*"):
+            left.unlink(missing_ok=True)
         self._folder, self._decoders = folder, decoders
         self._capacity, self._num_bytes = capacity, num_bytes
         self._kept: OrderedDict[str, Clip] = OrderedDict()
@@ -73,7 +75,7 @@ class Clips:
         kept = self._find(digest)
         if kept is not None:
             return kept
-        path = self._folder / f"{digest}.{os.urandom(4).hex()}"
+        path = self._folder / f"clip-{digest}.{os.urandom(4).hex()}"
         path.write_bytes(data)
         try:
             clip = Clip(digest, self.open(path, name), path, len(data))

@@ -58,6 +58,10 @@ def load_service(settings: Settings) -> Service:
         batch_size=settings.limits.batch,
     )  # fmt: skip
     engine: Engine = LocalEngine(gar)
+    if settings.engine == "vllm":
+        from gar_video.server.vllm_engine import VllmEngine
+
+        engine = VllmEngine(gar)
 
     def load_sam2() -> Sam2Tracker:
         return Sam2Tracker.from_pretrained(
