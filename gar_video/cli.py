@@ -32,6 +32,7 @@ _LAZY = {
     "train": ("gar_video.train.recipe.cli", "Train or fine-tune a GAR checkpoint, nano to 8B."),
     "bench": ("gar_video.bench.cli", "Run the benchmarks of the field and compare runs."),
     "serve": ("gar_video.server.cli", "Answer over HTTP: OpenAI's chat interface and our own."),
+    "export-llm": ("gar_video.llm_export", "Write the language model as a plain Llama."),
     "experiment": ("gar_video.experiments.cli", "Run the paper's three experiments."),
     "batch": ("gar_video.commands.batch", "Go through footage of many cameras; tables out."),
 }
