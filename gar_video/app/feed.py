@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import re
 from typing import TYPE_CHECKING
 
 from gar_video.notebook import escaped
@@ -66,8 +67,6 @@ def with_chips(session: Session, text: str) -> str:
 
 
 def _pieces(text: str) -> list[str]:
-    import re
-
     return [piece for piece in re.split(r"(<[0-9]{1,9}>)", text) if piece]
 
 

@@ -39,7 +39,7 @@ def lay_out(answering: Page) -> gr.Blocks:
         rendered.click(answering.open_rendered, None, [stage, feed], show_progress="minimal")
         blocks.load(answering.arrive, None, [stage, feed], show_progress="hidden")
         blocks.unload(answering.leave)
-    blocks.queue(default_concurrency_limit=16, max_size=256)
+    blocks.queue(default_concurrency_limit=16, max_size=256, api_open=False)
     return blocks
 
 
@@ -78,7 +78,7 @@ def _left(answering: Page) -> gr.HTML:
 def _right(answering: Page, stage: gr.HTML, head: gr.HTML) -> gr.HTML:
     with gr.Column(elem_classes="gv-panel", elem_id="gv-tabs"), gr.Tabs():
         with gr.Tab("Ask"):
-            ask = _ask_tab()
+            ask = _ask_tab(answering)
         with gr.Tab("Choose"):
             choose = _choose_tab()
         with gr.Tab("Load"):
@@ -93,7 +93,7 @@ def _right(answering: Page, stage: gr.HTML, head: gr.HTML) -> gr.HTML:
     return feed
 
 
-def _ask_tab() -> dict[str, Any]:
+def _ask_tab(answering: Page) -> dict[str, Any]:
     found: dict[str, Any] = {}
     gr.HTML(_ABOUT.format(into="gv-question"))
     found["question"] = gr.Textbox(
@@ -105,7 +105,8 @@ def _ask_tab() -> dict[str, Any]:
         found["describe"] = gr.Button("Describe all", elem_id="gv-describe", min_width=110)
         found["stop"] = gr.Button("Stop", elem_id="gv-stop", min_width=60)
     found["remember"] = gr.Checkbox(
-        value=False, label="A conversation: remember what was asked before",
+        value=answering.models.gar_names[0] != "nano",
+        label="A conversation: remember what was asked before",
         info="Better left off with nano, which learned questions one at a time.",
         elem_id="gv-remember", container=False,
     )  # fmt: skip

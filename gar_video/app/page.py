@@ -56,14 +56,17 @@ class Page:
     # ---- visitors -----------------------------------------------------------------------------
 
     def _session(self, request: gr.Request) -> Session:
-        return self._sessions.get(self._keys.get(str(request.session_hash)))
+        try:
+            return self._sessions.get(self._keys.get(str(request.session_hash)))
+        except GARVideoError as error:
+            raise gr.Error(html.escape(str(error)), print_exception=False) from None
 
     def arrive(self, request: gr.Request) -> tuple[Any, ...]:
         """Make a session for a visitor."""
         try:
             session = self._sessions.create()
         except GARVideoError as error:
-            return {"message": str(error), "problem": True, "objects": [], "version": 0}, EMPTY
+            return _nothing(str(error)), EMPTY
         self._keys[str(request.session_hash)] = session.key
         message = ""
         if self._clip is not None:
@@ -132,10 +135,7 @@ class Page:
         return self._opened(take, request)
 
     def _opened(self, take: Callable[[Session], None], request: gr.Request) -> Any:
-        try:
-            session = self._session(request)
-        except GARVideoError as error:
-            return _nothing(str(error)), gr.skip()
+        session = self._session(request)
         try:
             take(session)
         except GARVideoError as error:
@@ -199,8 +199,15 @@ class Page:
         """Answer a question word by word, and empty its field."""
         session = self._session(request)
         told = asking.ask(session, question, remember=remember)
+        try:
+            next(told)
+        except GARVideoError as error:  # the question stays, to be mended
+            _warn(error)
+            yield gr.skip(), gr.skip()
+            return
+        yield feed_html(session), ""
         for page in self._telling(session, told):
-            yield page, ""
+            yield page, gr.skip()
 
     def _telling(self, session: Session, told: Iterator[asking.Said]) -> Iterator[str]:
         shown = 0.0
