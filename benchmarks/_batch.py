@@ -8,6 +8,7 @@ Each prints one JSON line. They take minutes; the test suite has small versions 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import multiprocessing
 import os
@@ -15,6 +16,7 @@ import random
 import resource
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -99,7 +101,8 @@ def broken(place: Path, count: int) -> dict:
     Image.new("RGB", (64, 64)).save(picture)
     spoil("picture.mp4", picture.read_bytes())
     media.write_sound(spoil("audio.mp4", None))
-    media.remux(first, spoil("no-frames.mp4", None), lambda position, packet: [])
+    fragments = media.write(place / "fragments.mp4", media.CLIPS["h264-fragments"]).read_bytes()
+    spoil("no-frames.mp4", fragments[: fragments.index(b"moof") - 4])
     spoil("loop.mp4", None, None).symlink_to(folder / "loop.mp4")
     spoil("dangling.mp4", None, None).symlink_to(folder / "nowhere.mp4")
     spoil("hangs.mp4", data)
@@ -147,14 +150,14 @@ def broken(place: Path, count: int) -> dict:
 
 def killed(place: Path, count: int) -> dict:
     """Must-show 2: SIGKILL at twenty random moments."""
-    from gar_video import GARVideo, batch
+    from gar_video import GARVideo, GARVideoError, batch
     from gar_video.batch.results import open_state
     from gar_video.batch.settings import Settings
 
     clips(place / "night", count)
     (place / "tasks.yaml").write_text(TASKS)
     gar = GARVideo.from_pretrained("nano", device="cpu", keep=0)
-    settings = Settings((), batch_size=8)
+    settings = Settings((), batch_size=3)
 
     def go(name: str) -> None:
         batch.run(place / "night", place / "tasks.yaml", place / name, gar, settings=settings)
@@ -172,19 +175,28 @@ def killed(place: Path, count: int) -> dict:
     worker.join()
     whole_s = time.perf_counter() - began
     draw, kills, done = random.Random(7), 0, []
+
+    def count() -> int:
+        try:
+            with contextlib.closing(open_state(place / "killed")) as data:
+                query = "SELECT COUNT(*) FROM units WHERE status = 'done'"
+                return data.execute(query).fetchone()[0]
+        except (GARVideoError, sqlite3.Error):
+            return 0
+
     while kills < 20:
+        # Anywhere from the start to a few batches on, and then up to half a second later.
+        wanted = count() + draw.choice((0, 0, 1, 3, 5, 7))
+        delay = draw.uniform(0, 0.5) if wanted > count() else draw.uniform(0, 0.2) * whole_s
         worker = started("killed")
-        worker.join(draw.uniform(0.1, 0.35) * whole_s)
+        while worker.is_alive() and count() < wanted:
+            time.sleep(0.01)
+        worker.join(delay)
         if worker.is_alive():
             os.kill(worker.pid, signal.SIGKILL)
         worker.join()
         kills += 1
-        try:
-            states = open_state(place / "killed")
-            query = "SELECT COUNT(*) FROM units WHERE status = 'done'"
-            done.append(states.execute(query).fetchone()[0])
-        except Exception:
-            done.append(-1)
+        done.append(count())
     worker = started("killed")
     worker.join()
     whole, other = tables(place / "whole"), tables(place / "killed")
@@ -265,7 +277,7 @@ def disk(place: Path, count: int) -> dict:
     settings = Settings((), batch_size=8)
     small = place / "small"
     small.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=256k", "none", str(small)]
+    mount = ["mount", "-t", "tmpfs", "-o", "size=512k", "none", str(small)]
     subprocess.run(mount, check=True)
     try:
         try:
@@ -290,46 +302,74 @@ def disk(place: Path, count: int) -> dict:
 
 
 def ratio(place: Path, count: int) -> dict:
-    """Must-show 7: the same answers by a straight loop and by a run, one process's model each."""
-    from gar_video import GARVideo, Tracks, Video, batch
+    """Must-show 7: the same work by a straight loop and by a run, in one process, in turn."""
+    from gar_video import GARVideo
 
     clips(place / "night", count, seconds=3.0, side=(320, 240))
+    (place / "still").mkdir()
+    for n in range(max(1, count // 3)):
+        long_video(place / "still" / f"{n}.mp4", 0.5, fps=10)
     gar = GARVideo.from_pretrained("nano", device="cpu", keep=0)
-    found: dict = {}
-    for name, tasks in (
-        ("describe", "tasks:\n  - {name: what, describe: true, window_s: 1, max_new_tokens: 24}\n"),
-        ("four tasks", TASKS),
-    ):
-        (place / "tasks.yaml").write_text(tasks)
-        out = place / name
-        began, cpu = time.perf_counter(), spent()
-        summary = batch.run(place / "night", place / "tasks.yaml", out, gar)
-        run_s, run_cpu = time.perf_counter() - began, spent() - cpu
-        rows = list(batch.read_rows(out))
-        began, cpu = time.perf_counter(), spent()
-        same = 0
-        for row in rows:
-            # As somebody writes it who has a list of clips, objects and questions.
-            video = Video(row["video"])
-            tracks = Tracks.load(row["video"].replace(".mp4", ".tracks.json"), video=video)
-            when = (row["start_s"], row["end_s"])
-            if row["kind"] == "describe":
-                (one,) = gar.describe(
-                    video, tracks, objects=row["objects"], time=when, max_new_tokens=24
-                )
-            elif row["kind"] == "ask":
-                one = gar.ask(video, tracks, row["question"], time=when, max_new_tokens=6)
-            else:
-                one = gar.choose(video, tracks, row["question"], row["options"], time=when)
-            same += one.text == row["answer"]
-        loop_s, loop_cpu = time.perf_counter() - began, spent() - cpu
-        found[name] = {
-            "rows": summary.rows, "same": same, "run_s": round(run_s, 1),
-            "loop_s": round(loop_s, 1), "wall_ratio": round(loop_s / run_s, 2),
-            "run_cpu_s": round(run_cpu, 1), "loop_cpu_s": round(loop_cpu, 1),
-            "cpu_ratio": round(loop_cpu / run_cpu, 2),
-        }  # fmt: skip
-    return found
+    described = "tasks:\n  - {name: what, describe: true, window_s: 1, max_new_tokens: 24}\n"
+    return {
+        "describe": _compared(place, gar, "night", "describe", described),
+        "four tasks": _compared(place, gar, "night", "four", TASKS),
+        "four tasks, followed": _compared(place, gar, "still", "auto", TASKS),
+    }
+
+
+def _compared(place: Path, gar, footage: str, name: str, tasks: str) -> dict:
+    from gar_video.trackers.online import make_detector, make_tracker
+
+    from gar_video import Tracks, Video, batch
+    from gar_video.batch.clips import made_tracks
+
+    (place / "tasks.yaml").write_text(tasks)
+    auto = footage == "still"
+    began, cpu = time.perf_counter(), spent()
+    summary = batch.run(
+        place / footage, place / "tasks.yaml", place / name, gar,
+        tracks="auto" if auto else "beside",
+    )  # fmt: skip
+    run_s, run_cpu = time.perf_counter() - began, spent() - cpu
+    rows = list(batch.read_rows(place / name))
+    began, cpu = time.perf_counter(), spent()
+    same = 0
+    if auto:
+        # As one who has a detector and a tracker does it: every frame.
+        for path in sorted((place / footage).glob("*.mp4")):
+            video = Video(path)
+            detect, track = make_detector("motion"), make_tracker("bytetrack", 10.0)
+            for frame in video:
+                track(detect(frame), frame)
+    for row in rows:
+        # As somebody writes it who has a list of clips, objects and questions.
+        video = Video(row["video"])
+        beside = Path(row["video"]).with_suffix(".tracks.json")
+        made = made_tracks(place / name, _recording(row["video"]))
+        tracks = Tracks.load(made if auto else beside, video=video)
+        when = (row["start_s"], row["end_s"])
+        if row["kind"] == "describe":
+            (one,) = gar.describe(
+                video, tracks, objects=row["objects"], time=when, max_new_tokens=24
+            )
+        elif row["kind"] == "ask":
+            one = gar.ask(video, tracks, row["question"], time=when, max_new_tokens=6)
+        else:
+            one = gar.choose(video, tracks, row["question"], row["options"], time=when)
+        same += one.text == row["answer"]
+    loop_s, loop_cpu = time.perf_counter() - began, spent() - cpu
+    return {
+        "rows": summary.rows, "same": same, "run_s": round(run_s, 1), "loop_s": round(loop_s, 1),
+        "wall_ratio": round(loop_s / run_s, 2), "run_cpu_s": round(run_cpu, 1),
+        "loop_cpu_s": round(loop_cpu, 1), "cpu_ratio": round(loop_cpu / run_cpu, 2),
+    }  # fmt: skip
+
+
+def _recording(source: str):
+    from gar_video.batch.footage import Recording
+
+    return Recording(source, "")
 
 
 # ---------------------------------------------------------------- Ray
@@ -339,9 +379,8 @@ def ray(place: Path, count: int) -> dict:
     """Must-show 3: two workers of a local cluster, the second time one of them killed half-way."""
     import threading
 
-    from gar_video.batch.ray_engine import worker_pids
-
     from gar_video import GARVideo, batch
+    from gar_video.batch.ray_engine import worker_pids
     from gar_video.batch.settings import Settings
 
     clips(place / "night", count)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import threading
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -53,6 +55,31 @@ class Planned:
     units: list[Unit] = field(default_factory=list)
 
 
+class TracksCache:
+    """The last few recordings' tracks, which are read to plan and again to answer. For all threads.
+
+    Args:
+        capacity: How many.
+    """
+
+    def __init__(self, capacity: int = 32) -> None:
+        self._capacity = capacity
+        self._kept: OrderedDict[Recording, Tracks] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, recording: Recording) -> Tracks | None:
+        """Return a recording's tracks, if they are kept; they are for one use."""
+        with self._lock:
+            return self._kept.pop(recording, None)
+
+    def put(self, recording: Recording, tracks: Tracks) -> None:
+        """Keep a recording's tracks."""
+        with self._lock:
+            self._kept[recording] = tracks
+            while len(self._kept) > self._capacity:
+                self._kept.popitem(last=False)
+
+
 class Clips:
     """Opens recordings; the last one stays open. For one thread.
 
@@ -60,10 +87,18 @@ class Clips:
         settings: The run's.
         folder: The run's folder, where tracks that are made are kept.
         most_s: Follow objects in so many seconds of a video at most; None for all of it.
+        cache: Where tracks are left by who plans, for who answers.
     """
 
-    def __init__(self, settings: Settings, folder: Path, most_s: float | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        folder: Path,
+        most_s: float | None = None,
+        cache: TracksCache | None = None,
+    ) -> None:
         self._settings, self._folder, self._most_s = settings, folder, most_s
+        self._cache = cache or TracksCache(0)
         self._keeper = Keeper()
         self._open: Clip | None = None
 
@@ -83,7 +118,7 @@ class Clips:
         path = local_copy(recording.source, self._folder)
         video = GuardedVideo(path, keeper=self._keeper, **self._settings.limits)
         try:
-            tracks = self._tracks(recording, video, alive)
+            tracks = self._cache.get(recording) or self._tracks(recording, video, alive)
             tracks.check_fits(video)
         except BaseException:
             video.close()
@@ -132,6 +167,8 @@ class Clips:
             "duration_s": round(video.duration_s, 6), "frames": len(video),
             "resolution_wh": list(video.resolution_wh), "objects": len(clip.tracks),
         }  # fmt: skip
+        if units:
+            self._cache.put(recording, clip.tracks)
         return Planned(facts, units)
 
     def _leave(self) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from gar_video.batch.answering import Answerer
-from gar_video.batch.clips import Clips, Planned
+from gar_video.batch.clips import Clips, Planned, TracksCache
 from gar_video.batch.footage import Recording
 from gar_video.batch.looking import Loaded, Looker
 from gar_video.batch.settings import Settings
@@ -96,8 +96,12 @@ class LocalCrew:
             ThreadPoolExecutor(1, thread_name_prefix=name)
             for name in ("planning", "loading", "model")
         )
-        self._clips = Clips(settings, folder)
-        self._looker = Looker(settings, folder, gar.processor, gar.model.config.num_frames)
+        cache = TracksCache()
+        self._clips = Clips(settings, folder, cache=cache)
+        self._looker = Looker(
+            settings, folder, gar.processor, gar.model.config.num_frames,
+            clips=Clips(settings, folder, cache=cache),
+        )  # fmt: skip
         self._answerer = Answerer(gar, model["sha256"], tokens_at_once)
 
     def _alive(self) -> None:

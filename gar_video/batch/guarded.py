@@ -7,11 +7,14 @@ serves the next video.
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import signal
 import sys
+import threading
 import time
+import types
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from multiprocessing.connection import Connection
@@ -95,6 +98,25 @@ def _said(error: Exception) -> str:
 # ---------------------------------------------------------------- the parent
 
 
+_starting = threading.Lock()
+
+
+@contextlib.contextmanager
+def _without_main() -> Iterator[None]:
+    """Keep a child that is started from importing the caller's script, which it does not need.
+
+    That would cost seconds where the script imports torch, and start everything once more where it
+    has no ``if __name__ == "__main__"``.
+    """
+    with _starting:
+        main = sys.modules["__main__"]
+        sys.modules["__main__"] = types.ModuleType("__main__")
+        try:
+            yield
+        finally:
+            sys.modules["__main__"] = main
+
+
 class _Hung(Exception):  # noqa: N818 - control flow inside this module
     pass
 
@@ -106,7 +128,8 @@ class _Child:
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
         self._process = context.Process(target=_serve, args=(theirs, opener, memory), daemon=True)
-        self._process.start()
+        with _without_main():
+            self._process.start()
         theirs.close()
         self.settings = (opener, memory)
         self._busy = False
