@@ -303,6 +303,10 @@ def test_mistakes_are_said_kindly(visit, tmp_path):
     )
     page.locator("#gv-describe").click()
     page.get_by_text("nothing is tracked yet").first.wait_for()
+    page.locator("#gv-question textarea").fill("Is <9> red?")
+    page.locator("#gv-ask").click()
+    page.get_by_text("there is no object").first.wait_for()
+    assert page.locator("#gv-question textarea").input_value() == "Is <9> red?"  # to be mended
     bad = tmp_path / "<img src=x onerror=alert(1)>.mp4"
     bad.write_bytes(b"no video at all")
     page.locator("#gv-top input[type=file]").set_input_files(str(bad))

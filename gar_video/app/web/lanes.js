@@ -240,7 +240,8 @@ gv.onKey = function (event) {
   }
   const far = event.shiftKey ? 10 : 1;
   const onButton = into.closest && into.closest("button, [role=tab], summary, a, [role=listbox], [role=radio]");
-  if (into.matches && into.matches("[role=listbox], [role=option]")) return;
+  // These have arrow keys of their own.
+  if (into.matches && into.matches("[role=listbox], [role=option], [role=tab]") && event.key.startsWith("Arrow")) return;
   if (event.key === "ArrowLeft") gv.step(-far);
   else if (event.key === "ArrowRight") gv.step(far);
   else if (event.key === "Home") gv.step(-1e9);

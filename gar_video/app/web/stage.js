@@ -234,6 +234,8 @@ gv.preview = async function (object, frame) {
   view.classList.add("gv-thinking");
   try {
     gv.take(await gv.server.preview({ key: gv.state.key, object, frame }));
+  } catch (error) {
+    gv.say("The page has lost its server; start it again, or reload.");
   } finally {
     view.classList.remove("gv-thinking");
   }
