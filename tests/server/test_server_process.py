@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import httpx
 import pytest
@@ -215,3 +216,29 @@ def test_what_the_client_says_of_refusals(client, tmp_path):
     with Client("http://127.0.0.1:9") as nobody, pytest.raises(ServerError) as caught:
         nobody.refer("x")
     assert "cannot be reached" in str(caught.value)
+
+
+def test_what_the_page_shows_runs(house, tmp_path, monkeypatch, capsys):
+    """The Python in docs/serve.md, against this server and a short clip."""
+    import av
+    import numpy as np
+
+    monkeypatch.chdir(tmp_path)
+    with av.open("clip.mp4", "w") as out:
+        stream = out.add_stream("libx264", rate=4)
+        stream.width, stream.height, stream.pix_fmt = 160, 160, "yuv420p"
+        for _ in range(4):
+            image = np.full((160, 160, 3), 128, np.uint8)
+            image[75:142, 6:72] = (220, 30, 30)
+            out.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        out.mux(stream.encode())
+    page = (Path(__file__).parents[2] / "docs" / "serve.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    assert len(blocks) == 2
+    for code in blocks:
+        pytest.importorskip("openai")
+        exec(code.replace("http://127.0.0.1:8000", house.url), {})
+    first, second = capsys.readouterr().out.splitlines()
+    assert "red" in first
+    assert first.endswith("[0, 1, 2, 3]")
+    assert "red" in second
