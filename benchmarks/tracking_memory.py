@@ -10,6 +10,7 @@ import json
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -38,9 +39,10 @@ def child(who: str, kind: str, folder: str) -> dict[str, float]:
         # What loading and the first frames take is there at any length.
         short = _sam2.write_folder(Path(name), 3, 1)
         _track(who, tracker, short)
-    before = peak_mib()
+    before, began = peak_mib(), time.process_time()
     frames = _track(who, tracker, Path(folder))
-    return {"before_mib": before, "peak_mib": peak_mib(), "frames": frames}
+    seconds = time.process_time() - began
+    return {"before_mib": before, "peak_mib": peak_mib(), "frames": frames, "seconds": seconds}
 
 
 def _track(who: str, tracker: Any, folder: Path) -> int:
@@ -95,7 +97,11 @@ def run(options: Options) -> Result:
                 measured = measure(who, kind, folder)
                 seen.append(measured["peak_mib"])
                 grown = measured["peak_mib"] - measured["before_mib"]
-                values |= {f"{who}: peak MiB": measured["peak_mib"], f"{who}: grown MiB": grown}
+                each = 1000 * measured["seconds"] / measured["frames"]
+                values |= {
+                    f"{who}: peak MiB": measured["peak_mib"], f"{who}: grown MiB": grown,
+                    f"{who}: CPU ms a frame": each,
+                }  # fmt: skip
             result.add({"frames": length}, None, **values)
     for who, seen in peaks.items():
         each = 1024 * (seen[-1] - seen[0]) / (lengths[-1] - lengths[0])
