@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any, Protocol
 
 from gar_video.batch.answering import Answerer
@@ -70,7 +71,7 @@ class Crew(Protocol):
 
 
 class LocalCrew:
-    """Threads of this process: one plans, one decodes ahead, one runs the model.
+    """Threads of this process: some plan, one decodes ahead, one runs the model.
 
     Args:
         settings: The run's.
@@ -78,9 +79,10 @@ class LocalCrew:
         gar: The model.
         model: What tells the checkpoint from others, with its ``sha256``.
         tokens_at_once: As for ``Answerer``.
+        decoders: Recordings that are looked at at a time, each in a process of its own.
     """
 
-    planners, answerers = 1, 3
+    answerers = 3
 
     def __init__(
         self,
@@ -89,15 +91,20 @@ class LocalCrew:
         gar: GARVideo,
         model: dict[str, Any],
         tokens_at_once: int | None = None,
+        decoders: int = 1,
     ) -> None:
         self.model = model
+        self.planners = decoders
         self._stopping = threading.Event()
         self._planning, self._loading, self._running = (
-            ThreadPoolExecutor(1, thread_name_prefix=name)
-            for name in ("planning", "loading", "model")
+            ThreadPoolExecutor(count, thread_name_prefix=name)
+            for name, count in (("planning", decoders), ("loading", 1), ("model", 1))
         )
         cache = TracksCache()
-        self._clips = Clips(settings, folder, cache=cache)
+        # Not bound to threads, but one for each: whoever plans takes one and puts it back.
+        self._clips: SimpleQueue[Clips] = SimpleQueue()
+        for _ in range(decoders):
+            self._clips.put(Clips(settings, folder, cache=cache))
         self._looker = Looker(
             settings, folder, gar.processor, gar.model.config.num_frames,
             clips=Clips(settings, folder, cache=cache),
@@ -114,7 +121,11 @@ class LocalCrew:
 
     def _plan(self, number: int, recording: Recording) -> Planned:
         self._alive()
-        return self._clips.plan(number, recording, self._alive)
+        clips = self._clips.get()
+        try:
+            return clips.plan(number, recording, self._alive)
+        finally:
+            self._clips.put(clips)
 
     def answer(
         self, units: Sequence[Unit], recordings: Mapping[int, Recording]
@@ -139,5 +150,6 @@ class LocalCrew:
         self._stopping.set()
         for pool in (self._running, self._planning, self._loading):
             pool.shutdown(wait=True, cancel_futures=True)
-        self._clips.close()
+        while not self._clips.empty():
+            self._clips.get().close()
         self._looker.close()

@@ -98,6 +98,7 @@ def run(
     device: str = "auto",
     dtype: str = "auto",
     tokens_at_once: int | None = None,
+    decoders: int | None = None,
     progress: Callable[[Progress], None] | None = None,
     stop: Callable[[], bool] | None = None,
     watch_s: float | None = None,
@@ -117,6 +118,8 @@ def run(
         device: For a checkpoint's name.
         dtype: For a checkpoint's name.
         tokens_at_once: Most tokens the model holds at a time; by the device if None.
+        decoders: Without Ray, how many recordings are looked at at a time; by the processors if
+            None.
         progress: Called about once a second.
         stop: Asked now and then; True ends the run as Ctrl-C does.
         watch_s: Look for new recordings every so many seconds, until the run is stopped.
@@ -142,7 +145,7 @@ def run(
     with FolderLock(folder):
         crew = _crew(
             engine, settings, folder, model, device=device, dtype=dtype, workers=workers,
-            tokens_at_once=tokens_at_once,
+            tokens_at_once=tokens_at_once, decoders=decoders,
         )  # fmt: skip
         try:
             state = State(folder, settings.identity(crew.model))
@@ -207,6 +210,7 @@ def _crew(
     dtype: str,
     workers: int,
     tokens_at_once: int | None,
+    decoders: int | None,
 ) -> Crew:
     if engine == "ray":
         from gar_video.batch.ray_engine import RayCrew
@@ -222,7 +226,9 @@ def _crew(
     from gar_video.batch.crew import LocalCrew
 
     gar = load_model(model, device, dtype)
-    return LocalCrew(settings, folder, gar, identify(gar), tokens_at_once)
+    # One processor is left to the model, and one video after the other is read from a disk.
+    usual = min(8, max(1, (os.cpu_count() or 1) - 1))
+    return LocalCrew(settings, folder, gar, identify(gar), tokens_at_once, decoders or usual)
 
 
 def load_model(model: GARVideo | str, device: str, dtype: str) -> GARVideo:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gar_video.commands import batch_search
+from gar_video.commands import batch_keeping, batch_search
 from gar_video.commands import options as opt
 from gar_video.commands.console import Voice, quiet_libraries
 
@@ -122,6 +122,12 @@ TokensAtOnce = Annotated[
     typer.Option("--tokens-at-once", metavar="N", min=1, rich_help_panel=WORK,
                  help="Tokens the model holds at a time; less takes less memory."),
 ]  # fmt: skip
+Decoders = Annotated[
+    int | None,
+    typer.Option("--decoders", metavar="N", min=1, rich_help_panel=WORK,
+                 help="Recordings looked at at a time, each in a process of its own; all but one "
+                 "of the processors, at most 8, by default."),
+]  # fmt: skip
 FrameSeconds = Annotated[
     float,
     typer.Option("--decoder-timeout", metavar="SECONDS", min=1, rich_help_panel=WORK,
@@ -180,6 +186,7 @@ def run(
     dtype: opt.Dtype = "auto",
     batch_size: BatchSize = 32,
     tokens_at_once: TokensAtOnce = None,
+    decoders: Decoders = None,
     decoder_timeout: FrameSeconds = 60.0,
     decoder_memory: DecoderMemory = None,
     engine: Engine = EngineName.local,
@@ -218,7 +225,7 @@ def run(
         summary = run_batch(
             source, settings.tasks, out, model, tracks=tracks, following=settings.following,
             settings=settings, engine=engine.value, workers=workers, device=device, dtype=dtype,
-            tokens_at_once=tokens_at_once, progress=progress, watch_s=watch,
+            tokens_at_once=tokens_at_once, decoders=decoders, progress=progress, watch_s=watch,
         )  # fmt: skip
     told = {
         "run": str(summary.folder), "rows": summary.rows, "answered": summary.answered,
@@ -338,3 +345,4 @@ def _line(text: str | None) -> str:
 
 
 batch_search.mount(app)
+batch_keeping.mount(app)

@@ -123,6 +123,42 @@ def test_a_run_that_was_stopped_ends_the_same(whole, footage, tasks, nano, tmp_p
     assert tables(tmp_path / "run") == tables(tmp_path / "straight")
 
 
+def test_ctrl_c_finishes_what_is_being_answered(
+    whole, footage, tasks, tmp_path, monkeypatch, capsys
+):
+    from gar_video.cli import run
+
+    answer = Answerer.answer
+
+    def interrupted(self, loaded):
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.1)
+        return answer(self, loaded)
+
+    typed = [
+        "batch",
+        "run",
+        str(footage),
+        "--tasks",
+        str(tasks),
+        "--out",
+        str(tmp_path / "run"),
+        "--batch-size",
+        "8",
+        "-q",
+    ]
+    with monkeypatch.context() as patch:
+        patch.setattr(Answerer, "answer", interrupted)
+        assert run(typed) == 130
+    capsys.readouterr()
+    before = list(batch.read_rows(tmp_path / "run"))
+    assert 8 <= len(before) < len(list(batch.read_rows(whole)))
+    assert len((tmp_path / "run/results.jsonl").read_text().splitlines()) == len(before)
+    assert run([*typed, "--decoders", "2"]) == 0
+    rows = [{**row, "probabilities": 0} for row in batch.read_rows(tmp_path / "run")]
+    assert rows == [{**row, "probabilities": 0} for row in batch.read_rows(whole)]
+
+
 SCRIPT = """
 import sys, torch
 torch.set_num_threads(1)
