@@ -5,7 +5,8 @@ Where to begin: ``running`` has ``run``; ``footage`` and ``clock`` list recordin
 them; ``clips`` opens videos in watched children (``guarded``) and follows what moves
 (``autotrack``); ``looking`` prepares what the model sees, ``answering`` and ``together`` run it;
 ``engine`` holds it all together, with a ``crew`` of threads or of Ray's workers; ``results`` writes
-the tables, in which ``searching`` finds words.
+the tables, in which ``searching`` finds words; ``reporting`` shows a run as a page, ``redacting``
+makes its pictures unrecognisable and ``forgetting`` removes what is too old.
 """
 
 from __future__ import annotations
@@ -15,25 +16,37 @@ from typing import TYPE_CHECKING
 
 _HOME = {
     "Following": "settings",
+    "Forgotten": "forgetting",
     "Hit": "searching",
     "Only": "searching",
+    "Redactor": "redacting",
+    "Reported": "reporting",
     "Settings": "settings",
     "Source": "running",
     "Summary": "running",
     "estimate": "estimate",
     "export": "results",
+    "forget": "forgetting",
     "load_tasks": "tasks",
     "read_failures": "results",
     "read_rows": "results",
+    "redact": "redacting",
     "retry_failed": "running",
     "run": "running",
     "search": "searching",
+    "write_report": "reporting",
 }
 
 __all__ = list(_HOME)
 
 if TYPE_CHECKING:
     from gar_video.batch.estimate import estimate as estimate
+    from gar_video.batch.forgetting import Forgotten as Forgotten
+    from gar_video.batch.forgetting import forget as forget
+    from gar_video.batch.redacting import Redactor as Redactor
+    from gar_video.batch.redacting import redact as redact
+    from gar_video.batch.reporting import Reported as Reported
+    from gar_video.batch.reporting import write_report as write_report
     from gar_video.batch.results import export as export
     from gar_video.batch.results import read_failures as read_failures
     from gar_video.batch.results import read_rows as read_rows

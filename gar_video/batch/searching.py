@@ -21,7 +21,7 @@ from gar_video.batch.search_index import Index, names
 from gar_video.errors import GARVideoError
 
 Matched = Literal["all", "most", "any", "prefix", "meaning"]
-_MOST_WORDS, _MOST_ROWS = 32, 100_000
+_MOST_WORDS, _MOST_ROWS = 32, 50_000
 _WEIGHTS = "8.0, 4.0, 1.5, 1.0"  # of answer, label, question, what is said besides
 _FUSION = 60  # the usual constant of reciprocal rank fusion
 # Left out of a query that has other words: answers of one word have none of these.

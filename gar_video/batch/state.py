@@ -7,6 +7,7 @@ transaction that marks its unit as done, so that it is there exactly once or not
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import sqlite3
@@ -23,6 +24,8 @@ from gar_video.errors import GARVideoError
 
 _VERSION = 1
 NAME, LOCK = "state.sqlite", "lock"
+# Digests of recordings that were removed for good and are not to be taken up again.
+FORGOTTEN = "CREATE TABLE IF NOT EXISTS forgotten (digest TEXT PRIMARY KEY) WITHOUT ROWID"
 _TABLES = """
 CREATE TABLE IF NOT EXISTS run (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS recordings (
@@ -132,7 +135,7 @@ class State:
             # cannot leave half of one.
             self._data.execute("PRAGMA synchronous = NORMAL")
             self._data.execute("PRAGMA foreign_keys = ON")
-            self._data.executescript(_TABLES)
+            self._data.executescript(_TABLES + FORGOTTEN)
         except OSError as error:
             raise GARVideoError(f"cannot write to {self.folder}: {error.strerror}") from None
         except sqlite3.DatabaseError as error:
@@ -208,6 +211,7 @@ class State:
         """Add those that are not there yet; returns how many they were."""
         before = self._data.total_changes
         with self.transaction() as data:
+            gone = {digest for (digest,) in data.execute("SELECT digest FROM forgotten")}
             data.executemany(
                 "INSERT OR IGNORE INTO recordings (source, camera, start, tracks, region) "
                 "VALUES (?, ?, ?, ?, ?)",
@@ -220,6 +224,7 @@ class State:
                         None if one.region is None else json.dumps(one.region),
                     )
                     for one in recordings
+                    if not gone or source_digest(one.source) not in gone
                 ],
             )
         return self._data.total_changes - before
@@ -376,6 +381,11 @@ class State:
 
 def _ids(objects: Sequence[int]) -> str:
     return ",".join(str(object_id) for object_id in objects)
+
+
+def source_digest(source: str) -> str:
+    """Return what stands for a recording that was removed."""
+    return hashlib.sha256(source.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def unit_of(row: Sequence[Any]) -> Unit:

@@ -1,0 +1,214 @@
+"""Pictures in which nobody can be recognised."""
+
+from __future__ import annotations
+
+import types
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from batch_runs import picture
+
+from gar_video.batch import redacting
+from gar_video.batch.redacting import Redactor, is_person, pixelate, redact
+from gar_video.errors import GARVideoError
+
+HAS_CASCADES = hasattr(cv2, "CascadeClassifier")
+NO_CASCADES = "this OpenCV has no Haar cascades and no people detector; 4 has, 5 has not"
+
+
+def noise(height=120, width=160, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
+
+
+def finds(*boxes):
+    """Stand in for a detector that sees people there."""
+    return lambda image: np.array(boxes, np.float64).reshape(-1, 4)
+
+
+def made(what, *boxes):
+    one = Redactor(what)
+    one._detect = finds(*boxes)
+    return one
+
+
+def colours(part) -> int:
+    return len(np.unique(part.reshape(-1, 3), axis=0))
+
+
+def test_pixels_are_gone_inside_and_untouched_outside():
+    image = noise()
+    done = pixelate(image, np.array([[40.0, 30.0, 100.0, 90.0]]))
+    assert colours(done[30:90, 40:100]) <= 25
+    same = (done == image).all(-1)
+    same[30:90, 40:100] = True
+    assert same.all()
+    assert (image == noise()).all()
+
+
+def test_what_is_gone_cannot_come_back():
+    """Pictures that differ in what would tell a face from another become the same."""
+    rng = np.random.default_rng(1)
+    image = np.full((60, 60, 3), 120, np.uint8)
+    other = np.clip(image.astype(int) + rng.integers(-40, 40, image.shape), 0, 255).astype(np.uint8)
+    box = np.array([[0.0, 0.0, 60.0, 60.0]])
+    apart = np.abs(pixelate(image, box).astype(int) - pixelate(other, box).astype(int))
+    assert apart.max() <= 16
+
+
+@pytest.mark.parametrize(
+    "box",
+    [
+        pytest.param([-20, -20, 30, 30], id="corner"),
+        pytest.param([150, 100, 400, 400], id="other corner"),
+        pytest.param([300, 300, 400, 400], id="outside"),
+        pytest.param([50, 50, 50, 80], id="no width"),
+        pytest.param([10.2, 10.7, 11.1, 11.2], id="tiny"),
+    ],
+)
+def test_boxes_at_and_over_the_edge(box):
+    assert pixelate(noise(), np.array([box], float)).shape == (120, 160, 3)
+
+
+BOX = np.array([[40.0, 20.0, 80.0, 100.0]])
+
+
+@pytest.mark.parametrize(
+    ("redactor", "labels", "boxes", "gone", "stays"),
+    [
+        pytest.param(made("people", (100, 40, 130, 100)), ["car"], None, (70, 115), (70, 20), id="found"),
+        pytest.param(made("people"), ["person"], BOX, (60, 60), (60, 140), id="own box"),
+        pytest.param(made("people"), ["old woman"], None, (5, 5), None, id="a person somewhere"),
+        pytest.param(made("people"), [None], None, (5, 5), None, id="nobody knows who"),
+        pytest.param(made("people"), [None], BOX, (60, 60), (60, 140), id="nobody knows who, there"),
+        pytest.param(made("people"), ["car"], BOX, None, (60, 60), id="a car"),
+        pytest.param(made("faces", (50, 25, 70, 45)), ["person"], BOX, (35, 60), (90, 60), id="face"),
+        pytest.param(made("faces"), ["person"], BOX, (30, 60), (90, 60), id="no face: head"),
+        pytest.param(made("faces"), ["person"], None, (90, 60), None, id="no face: all"),
+        pytest.param(made("faces"), ["dog"], None, None, (60, 60), id="a dog"),
+    ],
+)  # fmt: skip
+def test_who_becomes_unrecognisable(redactor, labels, boxes, gone, stays):
+    image = noise()
+    done = redactor.picture(image, labels, boxes)
+    if gone is not None:
+        y, x = gone
+        assert colours(done[y : y + 4, x : x + 4]) <= 4
+    if stays is not None:
+        y, x = stays
+        assert (done[y : y + 4, x : x + 4] == image[y : y + 4, x : x + 4]).all()
+
+
+@pytest.mark.parametrize("what", ["faces", "people"])
+def test_without_a_detector_all_of_it_goes(what, monkeypatch):
+    monkeypatch.setattr(redacting, "_embedded", lambda what: None)
+    assert not Redactor(what).looks
+    assert colours(redact(noise(), what, ["car"])) <= 8 * 11
+
+
+def test_detectors_by_name(monkeypatch, tmp_path):
+    (tmp_path / "mine.py").write_text(
+        "import numpy as np, supervision as sv\n"
+        "class Detector:\n"
+        "    def __call__(self, frame):\n"
+        "        return sv.Detections(np.array([[0, 0, 40, 40], [80, 60, 120, 100]], float),\n"
+        "            class_id=np.array([0, 1]), confidence=np.ones(2),\n"
+        "            data={'class_name': np.array(['person', 'car'])})\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    image = noise()
+    done = Redactor("people", "mine:Detector").picture(image, ["car"])
+    assert colours(done[5:30, 5:30]) < 40
+    assert (done[70:100, 90:120] == image[70:100, 90:120]).all()
+
+
+def test_jpegs():
+    redactor = made("people", (60, 50, 140, 110))
+    before = picture((200, 30, 30))
+    after = redactor.jpeg(before, ["car"])
+    assert after[:2] == b"\xff\xd8"
+    assert after != before
+    assert redactor.jpeg(b"no picture", ["car"]) is None
+    assert redactor.jpeg(b"", ["car"]) is None
+
+
+@pytest.mark.parametrize(
+    ("label", "is_one"),
+    [
+        ("person", True),
+        ("Old Man", True),
+        ("child-2", True),
+        ("car", False),
+        ("humanoid bin", False),
+    ],
+)
+def test_words_for_people(label, is_one):
+    assert is_person(label) == is_one
+
+
+@pytest.mark.parametrize(
+    ("what", "detector", "said"),
+    [("cars", None, "'cars' cannot be redacted; expected faces or people"), ("people", "nothere", "nothere")],
+)  # fmt: skip
+def test_mistakes(what, detector, said):
+    with pytest.raises(GARVideoError, match=said):
+        Redactor(what, detector)
+
+
+@pytest.mark.skipif(not HAS_CASCADES, reason=NO_CASCADES)
+@pytest.mark.parametrize("what", ["faces", "people"])
+def test_opencvs_own_finds_somebody(what):
+    photo = _photo()
+    found = Redactor(what)._detect(photo)
+    assert len(found) >= 2
+    done = redact(photo, what, ["car"])
+    for box in found.astype(int):
+        part = done[max(0, box[1]) : box[3], max(0, box[0]) : box[2]]
+        assert colours(part) < part.shape[0] * part.shape[1] / 50
+
+
+def _photo():
+    ultralytics = pytest.importorskip("ultralytics")
+    path = Path(ultralytics.__file__).parent / "assets" / "zidane.jpg"
+    return cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
+
+
+def test_old_opencvs_detectors_are_asked(monkeypatch):
+    """What OpenCV 4 has, stood in for, where this one is 5."""
+
+    class Hog:
+        def setSVMDetector(self, weights):
+            assert weights == "weights"
+
+        def detectMultiScale(self, image, **how):
+            assert min(image.shape[:2]) >= 512
+            return [(100, 100, 200, 300)], [1.0]
+
+    monkeypatch.setattr(cv2, "HOGDescriptor", Hog, raising=False)
+    monkeypatch.setattr(
+        cv2, "HOGDescriptor_getDefaultPeopleDetector", lambda: "weights", raising=False
+    )
+    redactor = Redactor("people")
+    assert redactor.looks
+    scale = 512 / 120
+    assert redactor._detect(noise()) == pytest.approx(
+        np.array([[100, 100, 300, 400]]) / scale, rel=0.01
+    )
+
+
+def test_old_opencvs_cascades_are_asked(monkeypatch, tmp_path):
+    class Cascade:
+        def __init__(self, path):
+            self.profile = "profile" in path
+
+        def detectMultiScale(self, grey, *_, **__):
+            return [(0, 0, 96, 96)] if self.profile else []
+
+    for name in redacting._CASCADES:
+        (tmp_path / f"{name}.xml").touch()
+    monkeypatch.setattr(cv2, "CascadeClassifier", Cascade, raising=False)
+    monkeypatch.setattr(cv2, "data", types.SimpleNamespace(haarcascades=str(tmp_path)))
+    found = Redactor("faces")._detect(noise())
+    # A profile to the left, and its mirror image to the right.
+    assert found == pytest.approx(np.array([[0, 0, 24, 24], [136, 0, 160, 24]]), abs=0.5)
