@@ -163,6 +163,14 @@ def test_nothing_heavy_is_imported(code, tmp_path):
     assert python(code + tail, tmp_path).splitlines()[-1] == "[]"
 
 
+def test_help_brings_no_numpy(tmp_path):
+    """It takes a third of the time that help may take."""
+    code = (
+        "from gar_video.cli import run; run(['--help'])\nimport sys; print('numpy' in sys.modules)"
+    )
+    assert python(code, tmp_path).splitlines()[-1] == "False"
+
+
 def test_import_is_quick(tmp_path):
     """Processor time, so that a busy machine does not decide; the best of three."""
     code = "import time; a = time.process_time(); import gar_video; print(time.process_time() - a)"

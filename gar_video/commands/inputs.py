@@ -6,17 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from gar_video.commands.console import Voice
 from gar_video.commands.pointing import Event, group_events, make_prompts
 from gar_video.commands.values import parse_time, parse_whole_list
 from gar_video.errors import PromptError
-from gar_video.visual_prompts import Mask, VisualPrompt
 
 if TYPE_CHECKING:
     from gar_video.tracks import Tracks
     from gar_video.video import Video
+    from gar_video.visual_prompts import VisualPrompt
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,6 +122,8 @@ def read_looking(
     Raises:
         PromptError: If they contradict each other or lie outside the video.
     """
+    import numpy as np
+
     from gar_video.sampling import TokenBudget, choose_frames, frame_window
 
     if num_frames is not None and frames is not None:
@@ -166,6 +166,8 @@ def track_inputs(
     Returns:
         The tracks; None if there are no objects.
     """
+    from gar_video.visual_prompts import Mask
+
     prompts, video = inputs.prompts, inputs.video
     if inputs.tracks is not None or not prompts:
         return inputs.tracks
@@ -189,6 +191,7 @@ def track_inputs(
 
 def _from_masks(prompts: Sequence[VisualPrompt]) -> Tracks:
     from gar_video.tracks import Tracks
+    from gar_video.visual_prompts import Mask
 
     return Tracks.from_masks({p.object_id: p.mask[None] for p in prompts if isinstance(p, Mask)})
 

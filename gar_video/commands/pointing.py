@@ -9,13 +9,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from typer.core import TyperCommand
 
 from gar_video.commands.values import parse_box, parse_point, parse_whole
 from gar_video.errors import PromptError
-from gar_video.visual_prompts import Box, Mask, Points, VisualPrompt
+
+if TYPE_CHECKING:
+    from gar_video.visual_prompts import VisualPrompt
 
 _KEY = "gar_video.pointing"
 _POINTING = ("frame", "object", "box", "point", "mask")
@@ -135,6 +137,8 @@ def make_prompts(groups: Sequence[Pointed], resolution_wh: tuple[int, int]) -> l
     Raises:
         PromptError: If a value cannot be meant or a mask file cannot be read.
     """
+    from gar_video.visual_prompts import Box, Mask, Points  # brings numpy: not for --help
+
     prompts: list[VisualPrompt] = []
     for group in groups:
         prompts += [Box(group.frame, box, group.object_id) for box in group.boxes]
