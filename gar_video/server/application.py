@@ -48,6 +48,7 @@ def create_app(service: Service) -> FastAPI:
         redoc_url=None,
         openapi_url="/openapi.json",
         redirect_slashes=False,
+        responses=problems.RESPONSES,
         middleware=[
             Middleware(
                 Gate,

@@ -222,8 +222,9 @@ class _Answering:
 
     async def whole(self) -> Response:
         conversation, wish = self._read()
-        with self._service.admitted() as deadline:
+        with self._service.admitted():
             subject = await self._subject(conversation)
+            deadline = self._service.deadline()  # following objects has a limit of its own
             if _options(self._body) is not None:
                 return JSONResponse(await self._chosen(conversation, subject, deadline))
             plan = await self._service.plan(subject, conversation.turns, wish.max_tokens)
@@ -242,8 +243,9 @@ class _Answering:
         if _options(self._body) is not None:
             raise Problem(400, "options are scored, not generated; ask without stream: true",
                           param="stream")  # fmt: skip
-        with self._service.admitted() as deadline:
+        with self._service.admitted():
             subject = await self._subject(conversation)
+            deadline = self._service.deadline()  # following objects has a limit of its own
             plan = await self._service.plan(subject, conversation.turns, wish.max_tokens)
             began = False
             events = self._events(plan, conversation, wish, deadline)

@@ -26,6 +26,7 @@ _HEADERS = (
      b"frame-ancestors 'none'; base-uri 'none'; form-action 'none'"),
 )  # fmt: skip
 _LONGEST_TOKEN = 4096
+_SINGLE = frozenset({b"host", b"authorization", b"content-length", b"content-type"})
 
 
 class Rates:
@@ -104,7 +105,7 @@ class Gate:
     def _admit(self, scope: Message, receive: Receive) -> Receive:
         headers: dict[bytes, bytes] = {}
         for name, value in scope["headers"]:
-            if name in (b"host", b"authorization", b"content-length") and name in headers:
+            if name in _SINGLE and name in headers:
                 raise Problem(400, f"the header {name.decode()} stands twice")
             headers[name] = value
         self._check_host(headers)

@@ -195,8 +195,9 @@ async def _answer(body: AskedFor, caller: str, service: Service) -> dict[str, An
     if wish.max_tokens > limits.new_tokens:
         raise Problem(400, f"max_tokens is {wish.max_tokens}; expected at most "
                       f"{limits.new_tokens}", param="max_tokens")  # fmt: skip
-    with service.admitted() as deadline:
+    with service.admitted():
         subject = await _subject(body, caller, service)
+        deadline = service.deadline()
         if body.task == "timeline":
             made = await _timeline(body, subject, wish, service)
             return {"object": "timeline", "timeline": made}

@@ -10,6 +10,7 @@ from typing import Any
 from fastapi import FastAPI, HTTPException, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from gar_video.errors import (
@@ -56,6 +57,32 @@ _STATUS: tuple[tuple[type[GARVideoError], int], ...] = (
     (Cancelled, 503),
 )
 _FOLDERS = re.compile(r"(?<![\w:/.])(?:[A-Za-z]:)?[/\\](?:[^\s/\\'\",;:()]+[/\\])+")
+
+
+class ErrorDetails(BaseModel):
+    """What is wrong."""
+
+    message: str
+    type: str
+    param: str | None
+    code: str | None
+
+
+class ErrorBody(BaseModel):
+    """OpenAI's error object."""
+
+    error: ErrorDetails
+
+
+_MEANINGS = {
+    400: "malformed", 401: "no token, or a wrong one", 404: "not there", 413: "too large",
+    415: "of another type", 422: "cannot be decoded, or contradicts itself",
+    429: "too many requests", 503: "being stopped, out of memory, or too late",
+}  # fmt: skip
+#: For the schema.
+RESPONSES: dict[int | str, dict[str, Any]] = {
+    status: {"model": ErrorBody, "description": text} for status, text in _MEANINGS.items()
+}
 
 
 class Problem(HTTPException):

@@ -191,8 +191,8 @@ class Service:
         return await loop.run_in_executor(self._threads, functools.partial(call, *args, **named))
 
     @contextlib.contextmanager
-    def admitted(self) -> Iterator[float]:
-        """Let a request in; gives its deadline.
+    def admitted(self) -> Iterator[None]:
+        """Let a request in.
 
         Raises:
             Problem: 429 if too many are inside; 503 if the server is being stopped.
@@ -212,9 +212,13 @@ class Service:
             )
         self._inside += 1
         try:
-            yield time.monotonic() + self.limits.deadline_s
+            yield
         finally:
             self._inside -= 1
+
+    def deadline(self) -> float:
+        """Return the monotonic time at which an answer that is asked for now is given up."""
+        return time.monotonic() + self.limits.deadline_s
 
     async def point(self, clip: Clip, regions: Sequence[Region], *, follow: bool) -> Pointed:
         """Check a request's regions against its clip.

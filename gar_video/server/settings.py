@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -124,6 +125,15 @@ class Settings:
             raise GARVideoError("a token has characters other than printable ASCII")
         if self.engine not in ("local", "vllm"):
             raise GARVideoError(f"--engine {self.engine}; expected local or vllm")
+        if self.store is not None:
+            try:
+                self.store.mkdir(mode=0o700, parents=True, exist_ok=True)
+            except OSError as error:
+                raise GARVideoError(
+                    f"--store {self.store} cannot be made: {error.strerror or error}"
+                ) from None
+            if not os.access(self.store, os.W_OK | os.X_OK):
+                raise GARVideoError(f"--store {self.store}: no permission to write there")
         for folder in self.folders:
             if not folder.is_dir():
                 raise GARVideoError(f"--allow-folder {folder} is no folder; make it first")

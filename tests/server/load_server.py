@@ -53,7 +53,7 @@ class Wire:
 
     async def ask(self, method: str, path: str, body: bytes, **headers: str):
         lines = [f"{method} {path} HTTP/1.1", "Host: 127.0.0.1", f"Content-Length: {len(body)}"]
-        headers.setdefault("Content-Type", "application/json")
+        headers.setdefault("Content_Type", "application/json")
         lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
         self._writer.write("\r\n".join(lines).encode() + b"\r\n\r\n" + body)
         head = (await self._reader.readuntil(b"\r\n\r\n")).decode()
@@ -121,14 +121,14 @@ async def measure(port: int, pid: int, folder: Path, requests: int, each: int) -
     from gar_video.synth.write import write_clip
 
     bodies = []
-    for seed in range(32):
+    for seed in range(32 if each else 2):
         clip, tracks, _ = write_clip(
             folder / f"{seed}.mp4", seed, resolution_wh=(256, 256), num_objects=1,
             tracks_path=folder / f"{seed}.json",
         )  # fmt: skip
         bodies.append(await follow(port, clip, tracks))
-    await load(port, bodies, 1, 32)  # all are encoded once
-    for name, some in (("one clip", bodies[:1]), ("32 clips", bodies)):
+    await load(port, bodies, 1, len(bodies))  # all are encoded once
+    for name, some in (("one clip", bodies[:1]), ("32 clips", bodies)) if each else ():
         alone = None
         for clients in (1, 8, 32):
             before = cpu_s(pid)
@@ -147,7 +147,7 @@ async def measure(port: int, pid: int, folder: Path, requests: int, each: int) -
           f"Retry-After {sorted(tally.retry_after)}", flush=True)  # fmt: skip
     marks = []
     for part in range(10):
-        tally = await load(port, bodies, 16, requests // 10)
+        tally = await load(port, bodies[:2], 32, requests // 10)
         assert set(tally.statuses) == {200}, tally.statuses
         marks.append(memory_mb(pid))
         print(f"after {(part + 1) * requests // 10} more requests: {marks[-1]:.0f} MB", flush=True)
@@ -157,7 +157,9 @@ async def measure(port: int, pid: int, folder: Path, requests: int, each: int) -
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--requests", type=int, default=5000, help="while memory is watched")
-    parser.add_argument("--each", type=int, default=320, help="in each measurement")
+    parser.add_argument(
+        "--each", type=int, default=320, help="in each measurement; 0 to skip these"
+    )
     given = parser.parse_args()
     command = [sys.executable, "-m", "gar_video.cli", "serve", "--port", "0", "--per-minute", "0"]
     server = subprocess.Popen(

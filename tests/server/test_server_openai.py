@@ -9,7 +9,7 @@ import pytest
 
 openai = pytest.importorskip("openai", reason="needs gar-video[bench]")
 
-from conftest import data_url, said  # noqa: E402
+from server_house import data_url, said  # noqa: E402
 
 
 @pytest.fixture(scope="module")

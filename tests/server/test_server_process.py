@@ -15,7 +15,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from conftest import said
+from server_house import said
 
 from gar_video.cli import run
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from conftest import data_url, run_server, said
+from server_house import data_url, run_server, said
 
 from gar_video.errors import GARVideoError
 from gar_video.server.gate import Rates
@@ -446,6 +446,7 @@ def test_rates_are_kept_per_caller():
         pytest.param({"tokens": ("short",)}, id="short token"),
         pytest.param({"tokens": ("0123456789abcdef\n",)}, id="token with a line end"),
         pytest.param({"engine": "other"}, id="engine"),
+        pytest.param({"store": Path("/proc/nothing")}, id="store"),
     ],
 )
 def test_settings_that_are_refused(settings):
