@@ -176,7 +176,7 @@ def killed(place: Path, count: int) -> dict:
     whole_s = time.perf_counter() - began
     draw, kills, done = random.Random(7), 0, []
 
-    def count() -> int:
+    def answered() -> int:
         try:
             with contextlib.closing(open_state(place / "killed")) as data:
                 query = "SELECT COUNT(*) FROM units WHERE status = 'done'"
@@ -186,17 +186,17 @@ def killed(place: Path, count: int) -> dict:
 
     while kills < 20:
         # Anywhere from the start to a few batches on, and then up to half a second later.
-        wanted = count() + draw.choice((0, 0, 1, 3, 5, 7))
-        delay = draw.uniform(0, 0.5) if wanted > count() else draw.uniform(0, 0.2) * whole_s
+        wanted = answered() + draw.choice((0, 0, 1, 3, 5, 7))
+        delay = draw.uniform(0, 0.5) if wanted > answered() else draw.uniform(0, 0.2) * whole_s
         worker = started("killed")
-        while worker.is_alive() and count() < wanted:
+        while worker.is_alive() and answered() < wanted:
             time.sleep(0.01)
         worker.join(delay)
         if worker.is_alive():
             os.kill(worker.pid, signal.SIGKILL)
         worker.join()
         kills += 1
-        done.append(count())
+        done.append(answered())
     worker = started("killed")
     worker.join()
     whole, other = tables(place / "whole"), tables(place / "killed")
@@ -323,13 +323,14 @@ def _compared(place: Path, gar, footage: str, name: str, tasks: str) -> dict:
 
     from gar_video import Tracks, Video, batch
     from gar_video.batch.clips import made_tracks
+    from gar_video.batch.settings import Following
 
     (place / "tasks.yaml").write_text(tasks)
     auto = footage == "still"
     began, cpu = time.perf_counter(), spent()
     summary = batch.run(
         place / footage, place / "tasks.yaml", place / name, gar,
-        tracks="auto" if auto else "beside",
+        tracks="auto" if auto else "beside", following=Following(tracker="iou"),
     )  # fmt: skip
     run_s, run_cpu = time.perf_counter() - began, spent() - cpu
     rows = list(batch.read_rows(place / name))
@@ -339,7 +340,7 @@ def _compared(place: Path, gar, footage: str, name: str, tasks: str) -> dict:
         # As one who has a detector and a tracker does it: every frame.
         for path in sorted((place / footage).glob("*.mp4")):
             video = Video(path)
-            detect, track = make_detector("motion"), make_tracker("bytetrack", 10.0)
+            detect, track = make_detector("motion"), make_tracker("iou", 10.0)
             for frame in video:
                 track(detect(frame), frame)
     for row in rows:

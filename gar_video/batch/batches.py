@@ -108,3 +108,13 @@ def take_batch(state: State, owner: str, lease_s: float) -> list[Unit]:
             [(owner, now + lease_s, row[0]) for row in rows],
         )
     return [unit_of(row) for row in rows]
+
+
+def is_finished(state: State, recording: int) -> bool:
+    """Whether nothing is left to be answered about a recording."""
+    with state.transaction() as data:
+        (left,) = data.execute(
+            "SELECT COUNT(*) FROM units WHERE recording = ? AND status IN ('pending', 'running')",
+            (recording,),
+        ).fetchone()
+    return bool(left == 0)

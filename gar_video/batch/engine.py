@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gar_video.batch import results
-from gar_video.batch.batches import cut_batches, take_batch
+from gar_video.batch.batches import cut_batches, is_finished, take_batch
 from gar_video.batch.crew import Answered, Crew, WorkerLost
 from gar_video.batch.fetching import drop_copy
 from gar_video.batch.footage import Footage
@@ -211,8 +211,11 @@ class Engine:
                 self._state.finish(done.answers, self._checked(done.failed))
                 self._answered += len(job.units)
                 self.shrunk += done.shrunk
+                self._drop_copies({unit.recording for unit in job.units})
             else:
                 self._state.plan(job.recording, done.facts, done.units)
+                if not done.units:
+                    self._drop_copies({job.recording})
 
     def _fail(self, job: _Job, reason: str) -> None:
         reasons = self._checked({0: reason})
@@ -220,7 +223,14 @@ class Engine:
             self._state.finish({}, {unit.id: reasons[0] for unit in job.units})
         else:
             self._state.fail_recording(job.recording, reasons[0])
-            drop_copy(self._state.recording(job.recording).source, self._folder)
+            self._drop_copies({job.recording})
+
+    def _drop_copies(self, recordings: set[int]) -> None:
+        """Remove what was fetched of recordings about which all is answered."""
+        for number in recordings:
+            recording = self._state.recording(number)
+            if recording.is_remote and is_finished(self._state, number):
+                drop_copy(recording.source, self._folder)
 
     def _take_over(self, job: _Job, reason: str) -> None:
         """Give the work of somebody who is gone to somebody else, or give it up."""

@@ -303,6 +303,33 @@ def test_what_nobody_foresaw_fails_a_batch_and_not_the_run(
     assert "ZeroDivisionError: oops" in next(batch.read_rows(tmp_path / "run"))["error"]
 
 
+def test_footage_elsewhere_is_fetched_and_let_go(footage, tasks, nano, tmp_path):
+    pytest.importorskip("aiohttp")
+    import functools
+    import http.server
+    import threading
+
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(footage))
+    handler.log_message = lambda *_: None
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_address[1]}"
+        name = "gate_2026-11-21_23-59-57.mp4"
+        manifest = tmp_path / "list.csv"
+        tracks = footage / name.replace(".mp4", ".tracks.json")
+        manifest.write_text(
+            f"path,camera,tracks\n{address}/{name},yard,{tracks}\n{address}/none.mp4,,\n"
+        )
+        source = batch.Source((), str(manifest), remote=True)
+        summary = batch.run(source, tasks, tmp_path / "run", nano)
+        server.shutdown()
+    assert (summary.recordings.done, summary.recordings.failed) == (1, 1)
+    row = next(batch.read_rows(tmp_path / "run"))
+    assert (row["video"], row["camera"]) == (f"{address}/{name}", "yard")
+    assert "cannot fetch" in batch.read_failures(tmp_path / "run")[0]["error"]
+    assert not list((tmp_path / "run/fetched").iterdir())
+
+
 def test_photographs_are_footage(nano, tmp_path, tasks):
     place = tmp_path / "photos"
     place.mkdir()
