@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import zipfile
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -24,8 +25,8 @@ SHOTS = os.environ.get("GAR_VIDEO_APP_SHOTS")  # a folder, for whoever wants to 
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(CHROMIUM is None, reason="no Debian chromium on this machine"),
+    pytest.mark.skipif(find_spec("gradio") is None, reason="the extra `app` is not installed"),
 ]
-pytest.importorskip("gradio", reason="the extra `app` is not installed")
 playwright_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
 _WAIT_MS = 60_000

@@ -10,6 +10,11 @@ from gar_video.app import address
 from gar_video.cli import run
 
 
+needs_gradio = pytest.mark.skipif(
+    importlib.util.find_spec("gradio") is None, reason="the extra `app` is not installed"
+)
+
+
 @pytest.fixture
 def taken():
     """A port that somebody listens on."""
@@ -19,6 +24,7 @@ def taken():
         yield listening.getsockname()[1]
 
 
+@needs_gradio
 @pytest.mark.parametrize(
     ("args", "words"),
     [
@@ -32,7 +38,6 @@ def taken():
     ],
 )  # fmt: skip
 def test_mistakes_are_one_line(args, words, capsys, monkeypatch, tmp_path):
-    pytest.importorskip("gradio")
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("GAR_VIDEO_TOKEN", raising=False)
     assert run(["app", *args]) == 2
@@ -41,8 +46,8 @@ def test_mistakes_are_one_line(args, words, capsys, monkeypatch, tmp_path):
     assert said.count("\n") == 0
 
 
+@needs_gradio
 def test_a_taken_port_is_said(taken, capsys):
-    pytest.importorskip("gradio")
     assert run(["app", "--port", str(taken)]) == 2
     assert f"port {taken}" in capsys.readouterr().err
 
