@@ -9,7 +9,6 @@ from gar_video import GARVideoError
 from gar_video.app import address
 from gar_video.cli import run
 
-
 needs_gradio = pytest.mark.skipif(
     importlib.util.find_spec("gradio") is None, reason="the extra `app` is not installed"
 )
