@@ -160,12 +160,10 @@ def test_mistakes(what, detector, said):
 @pytest.mark.parametrize("what", ["faces", "people"])
 def test_opencvs_own_finds_somebody(what):
     photo = _photo()
-    found = Redactor(what)._detect(photo)
-    assert len(found) >= 2
     done = redact(photo, what, ["car"])
-    for box in found.astype(int):
-        part = done[max(0, box[1]) : box[3], max(0, box[0]) : box[2]]
-        assert colours(part) < part.shape[0] * part.shape[1] / 50
+    face = (slice(60, 250), slice(930, 1060))
+    assert colours(photo[face]) > 5000
+    assert colours(done[face]) < 100
 
 
 def _photo():
@@ -174,41 +172,47 @@ def _photo():
     return cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
 
 
-def test_old_opencvs_detectors_are_asked(monkeypatch):
-    """What OpenCV 4 has, stood in for, where this one is 5."""
+class Hog:
+    """Stands in for the people detector of OpenCV 4 where this one is 5."""
 
-    class Hog:
-        def setSVMDetector(self, weights):
-            assert weights == "weights"
+    def setSVMDetector(self, weights):
+        assert weights == "weights"
 
-        def detectMultiScale(self, image, **how):
-            assert min(image.shape[:2]) >= 512
-            return [(100, 100, 200, 300)], [1.0]
+    def detectMultiScale(self, image, **how):
+        assert min(image.shape[:2]) >= 512
+        return [(100, 100, 200, 300)], [1.0]
 
+
+class Cascade:
+    """Stands in for its cascades: a profile to the left."""
+
+    def __init__(self, path):
+        self.profile = "profile" in path
+
+    def detectMultiScale(self, grey, *_, **__):
+        return [(0, 0, 96, 96)] if self.profile else []
+
+
+@pytest.mark.parametrize(
+    ("what", "wanted"),
+    [
+        pytest.param("faces", [[0, 0, 24, 24], [136, 0, 160, 24]], id="faces, also mirrored"),
+        pytest.param(
+            "people",
+            [[23.4, 23.4, 70.3, 93.75], [-24, -7.2, 48, 168], [112, -7.2, 184, 168]],
+            id="people, also by their faces",
+        ),
+    ],
+)
+def test_old_opencvs_detectors_are_asked(what, wanted, monkeypatch, tmp_path):
+    for name in redacting._CASCADES:
+        (tmp_path / f"{name}.xml").touch()
     monkeypatch.setattr(cv2, "HOGDescriptor", Hog, raising=False)
+    monkeypatch.setattr(cv2, "CascadeClassifier", Cascade, raising=False)
     monkeypatch.setattr(
         cv2, "HOGDescriptor_getDefaultPeopleDetector", lambda: "weights", raising=False
     )
-    redactor = Redactor("people")
-    assert redactor.looks
-    scale = 512 / 120
-    assert redactor._detect(noise()) == pytest.approx(
-        np.array([[100, 100, 300, 400]]) / scale, rel=0.01
-    )
-
-
-def test_old_opencvs_cascades_are_asked(monkeypatch, tmp_path):
-    class Cascade:
-        def __init__(self, path):
-            self.profile = "profile" in path
-
-        def detectMultiScale(self, grey, *_, **__):
-            return [(0, 0, 96, 96)] if self.profile else []
-
-    for name in redacting._CASCADES:
-        (tmp_path / f"{name}.xml").touch()
-    monkeypatch.setattr(cv2, "CascadeClassifier", Cascade, raising=False)
     monkeypatch.setattr(cv2, "data", types.SimpleNamespace(haarcascades=str(tmp_path)))
-    found = Redactor("faces")._detect(noise())
-    # A profile to the left, and its mirror image to the right.
-    assert found == pytest.approx(np.array([[0, 0, 24, 24], [136, 0, 160, 24]]), abs=0.5)
+    redactor = Redactor(what)
+    assert redactor.looks
+    assert redactor._detect(noise()) == pytest.approx(np.array(wanted), abs=0.5)
