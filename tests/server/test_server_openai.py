@@ -36,6 +36,7 @@ def test_models(client):
         client.models.retrieve("other")
 
 
+@pytest.mark.slow
 def test_nano_answers_truly(client, rendered):
     """Twenty questions of the kinds that nano knows, generated, about both objects of clips."""
     from gar_video.synth.questions import sample_questions

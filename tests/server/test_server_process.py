@@ -60,6 +60,7 @@ def process():
     started.stderr.close()
 
 
+@pytest.mark.slow
 def test_asked_to_stop_in_mid_answer_it_finishes_and_ends_with_0(process, rendered):
     url = None
     for line in process.stderr:
@@ -218,6 +219,7 @@ def test_what_the_client_says_of_refusals(client, tmp_path):
     assert "cannot be reached" in str(caught.value)
 
 
+@pytest.mark.slow
 def test_what_the_page_shows_runs(house, tmp_path, monkeypatch, capsys):
     """The Python in docs/serve.md, against this server and a short clip."""
     import av

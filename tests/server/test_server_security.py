@@ -315,9 +315,11 @@ def test_a_decoder_that_dies_costs_one_request(http, house, rendered):
 
 
 def test_an_idle_decoder_that_dies_costs_nothing(http, house, rendered):
-    [pid] = house.service.decoders.pids
-    os.kill(pid, signal.SIGKILL)
-    answer = chat(http, **_messages(rendered(4).url, "What?", "video_url"), max_tokens=2)
+    clip = rendered(4)
+    [child] = house.service.decoders._free
+    child.process.kill()
+    child.process.wait(60)
+    answer = chat(http, **_messages(clip.url, "What?", "video_url"), max_tokens=2)
     assert answer.status_code == 200
 
 
