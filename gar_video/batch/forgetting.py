@@ -8,12 +8,15 @@ was given to the run is not touched.
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import sqlite3
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from typing import TypeVar
 
 from gar_video.batch import search_index
 from gar_video.batch.clips import TRACKS, made_tracks
@@ -26,6 +29,8 @@ from gar_video.batch.searching import check_names
 from gar_video.batch.state import FORGOTTEN, NAME, source_digest
 from gar_video.errors import GARVideoError
 
+Found = TypeVar("Found")
+_EVERY_S = 3600.0
 _LEFT_BEHIND = (".results.*", ".failures.*", ".report.*")  # by what was killed while it wrote
 
 
@@ -36,6 +41,7 @@ class Forgotten:
     Attributes:
         before: What began before this went.
         rows: Answers and failures, and work that was still to be done.
+        done: Of these, answers and failures.
         recordings: Recordings of which nothing is left.
         videos: Their paths.
         files: Thumbnails, tracks, pages and the like that went; 0 if it was only asked what would.
@@ -45,6 +51,7 @@ class Forgotten:
 
     before: datetime
     rows: int
+    done: int
     recordings: int
     videos: tuple[str, ...]
     files: int
@@ -86,11 +93,20 @@ def forget(
         return forget_within(folder, before, cameras)
 
 
-def forget_within(folder: Path, before: datetime, cameras: Sequence[str] = ()) -> Forgotten:
-    """Do as ``forget``, where the caller holds the run's folder."""
+def forget_within(
+    folder: Path, before: datetime, cameras: Sequence[str] = (), *, working: bool = False
+) -> Forgotten:
+    """Do as ``forget``, where the caller holds the run's folder.
+
+    Args:
+        folder: The run's folder.
+        before: The time.
+        cameras: Only of these cameras.
+        working: Leave recordings alone that are being worked on.
+    """
     arrow()
     with contextlib.closing(_open(folder)) as data:
-        going = _Going(data, before, cameras)
+        going = _Going(data, before, cameras, working=working)
         told = going.told(before)
         going.delete(data)
         _overwrite(data, folder)
@@ -98,6 +114,24 @@ def forget_within(folder: Path, before: datetime, cameras: Sequence[str] = ()) -
     export(folder)
     count = _sweep(folder, going)
     return replace(told, files=count)
+
+
+def forget_old(folder: Path, days: float, *, working: bool = False) -> Forgotten:
+    """Forget what began so many days ago, where the caller holds the run's folder."""
+    return forget_within(folder, days_ago(days), working=working)
+
+
+def now_and_then(look: Callable[[], Found], folder: Path, days: float) -> Callable[[], Found]:
+    """Have a run that never ends forget once an hour, when it looks for new recordings."""
+    last = [-math.inf]
+
+    def watch() -> Found:
+        if time.monotonic() - last[0] > _EVERY_S:
+            last[0] = time.monotonic()
+            forget_old(folder, days, working=True)
+        return look()
+
+    return watch
 
 
 def days_ago(days: float) -> datetime:
@@ -115,15 +149,25 @@ def days_ago(days: float) -> datetime:
 class _Going:
     """Which recordings and units go."""
 
-    def __init__(self, data: sqlite3.Connection, before: datetime, cameras: Sequence[str]) -> None:
+    def __init__(
+        self,
+        data: sqlite3.Connection,
+        before: datetime,
+        cameras: Sequence[str],
+        *,
+        working: bool = False,
+    ) -> None:
         if before.tzinfo is None:
             before = before.replace(tzinfo=timezone.utc)
         self.whole: dict[int, str] = {}
         self.parts: dict[int, tuple[str, float]] = {}
-        self.rows = self.timeless = 0
+        self.rows = self.done = self.timeless = 0
         (self.total,) = data.execute("SELECT COUNT(*) FROM units").fetchone()
         for number, source, camera, start in data.execute(
-            "SELECT id, source, camera, start FROM recordings ORDER BY source"
+            "SELECT id, source, camera, start FROM recordings WHERE NOT ?1 OR (status != 'running' "
+            "AND NOT EXISTS (SELECT 1 FROM units WHERE recording = recordings.id "
+            "AND units.status = 'running')) ORDER BY source",
+            (working,),
         ).fetchall():
             if cameras and camera not in cameras:
                 continue
@@ -133,12 +177,14 @@ class _Going:
             limit_s = (before - datetime.fromisoformat(start)).total_seconds()
             if limit_s <= 0:
                 continue
-            going, staying = data.execute(
-                "SELECT COUNT(*) FILTER (WHERE start_s < ?1), COUNT(*) FILTER (WHERE start_s >= ?1)"
-                " FROM units WHERE recording = ?2",
+            going, staying, done = data.execute(
+                "SELECT COUNT(*) FILTER (WHERE start_s < ?1), "
+                "COUNT(*) FILTER (WHERE start_s >= ?1), COUNT(*) FILTER (WHERE start_s < ?1 AND "
+                "status IN ('done', 'failed')) FROM units WHERE recording = ?2",
                 (limit_s, number),
             ).fetchone()
             self.rows += going
+            self.done += done
             if not staying:
                 self.whole[number] = source
             elif going:
@@ -148,7 +194,7 @@ class _Going:
         """Return what goes."""
         videos = tuple(self.whole.values())
         left = self.total - self.rows
-        return Forgotten(before, self.rows, len(videos), videos, 0, self.timeless, left)
+        return Forgotten(before, self.rows, self.done, len(videos), videos, 0, self.timeless, left)
 
     def delete(self, data: sqlite3.Connection) -> None:
         """Delete it from the state, all or nothing."""

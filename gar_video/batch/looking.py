@@ -14,6 +14,7 @@ import torch
 
 from gar_video.batch.clips import Clip, Clips
 from gar_video.batch.footage import Recording
+from gar_video.batch.redacting import Redactor
 from gar_video.batch.results import thumbnail_name
 from gar_video.batch.settings import Settings
 from gar_video.batch.state import Unit
@@ -85,6 +86,9 @@ class Looker:
     ) -> None:
         self._settings, self._processor = settings, processor
         self._num_frames = settings.frames or num_frames
+        self._redactor = (
+            Redactor(settings.redact, settings.redact_with) if settings.redact else None
+        )
         self._tasks = {task.name: task for task in settings.tasks}
         self._clips = clips or Clips(settings, folder)
 
@@ -175,7 +179,7 @@ class Looker:
                     made[place] = name
                     if name not in loaded.pictures:
                         shown = [clip.tracks[i] for i in view.objects]
-                        loaded.pictures[name] = thumbnail(picture, shown, frame)
+                        loaded.pictures[name] = thumbnail(picture, shown, frame, self._redactor)
         for place, (own, view) in enumerate(views):
             damaged = next((broken[frame] for frame in view.frames if frame in broken), None)
             if damaged is not None:

@@ -6,6 +6,7 @@ does no harm, one with too much does.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -15,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gar_video.errors import GARVideoError
+from gar_video.files import replacing
 
 Image = npt.NDArray[np.uint8]
 Boxes = npt.NDArray[np.float64]
@@ -102,6 +104,41 @@ class Redactor:
 def redact(image: Image, what: str, labels: Sequence[str | None] = ()) -> Image:
     """Return a picture without recognisable faces or people; see ``Redactor``."""
     return Redactor(what).picture(image, labels)
+
+
+def redact_thumbnails(run: str | os.PathLike[str], what: str, detector: str | None = None) -> int:
+    """Replace the thumbnails of a run by such in which nobody can be recognised, for good.
+
+    Args:
+        run: The run's folder.
+        what: ``"faces"`` or ``"people"``.
+        detector: See ``Redactor``.
+
+    Returns:
+        How many there are; those that are no pictures are removed.
+
+    Raises:
+        GARVideoError: If there is no run, or it is in use.
+    """
+    from gar_video.batch.lock import FolderLock
+    from gar_video.batch.results import open_state, read_rows
+
+    redactor = Redactor(what, detector)
+    open_state(run).close()
+    done: set[str] = set()
+    with FolderLock(Path(run)):
+        for row in read_rows(run):
+            path = Path(run) / (row["thumbnail"] or "")
+            if row["thumbnail"] in done or not path.is_file():
+                continue
+            done.add(row["thumbnail"])
+            data = redactor.jpeg(path.read_bytes(), row["labels"])
+            if data is None:
+                path.unlink()
+                continue
+            with replacing(path) as temporary:
+                temporary.write_bytes(data)
+    return len(done)
 
 
 def is_person(label: str) -> bool:

@@ -9,12 +9,13 @@ from datetime import timezone, tzinfo
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from gar_video.batch import results
+from gar_video.batch import forgetting, results
 from gar_video.batch.autotrack import check_following
 from gar_video.batch.clips import check_tracks
 from gar_video.batch.engine import Engine, Progress, finish
 from gar_video.batch.footage import Footage, find_footage
 from gar_video.batch.lock import FolderLock
+from gar_video.batch.redacting import Redactor
 from gar_video.batch.settings import AUTO, Following, Settings
 from gar_video.batch.state import Counts, State
 from gar_video.batch.tasks import Task, load_tasks
@@ -102,6 +103,7 @@ def run(
     progress: Callable[[Progress], None] | None = None,
     stop: Callable[[], bool] | None = None,
     watch_s: float | None = None,
+    retention_days: float | None = None,
 ) -> Summary:
     """Go through footage and put tasks about every object; go on where a run was stopped.
 
@@ -123,6 +125,8 @@ def run(
         progress: Called about once a second.
         stop: Asked now and then; True ends the run as Ctrl-C does.
         watch_s: Look for new recordings every so many seconds, until the run is stopped.
+        retention_days: Remove for good what began so many days ago: at the end, and with
+            ``watch_s`` now and then.
 
     Returns:
         How it ended; the tables are written.
@@ -154,6 +158,8 @@ def run(
             raise
         with state:
             watch = None if watch_s is None else _watcher(source, watch_s)
+            if watch is not None and retention_days is not None:
+                watch = forgetting.now_and_then(watch, folder, retention_days)
             worker = Engine(state, crew, settings, progress, stop, watch)
             if found is not None:
                 worker.add(found)
@@ -164,6 +170,8 @@ def run(
                 finish(state)
                 raise
             rows = finish(state)
+            if retention_days is not None:
+                rows -= forgetting.forget_old(folder, retention_days).done
             end = worker.progress()
             if progress is not None:
                 progress(end)
@@ -187,6 +195,8 @@ def check(settings: Settings) -> None:
     if not settings.tasks:
         raise GARVideoError("there are no tasks; expected at least one")
     check_tracks(settings.tracks)
+    if settings.redact is not None:
+        Redactor(settings.redact, settings.redact_with)
     if settings.tracks == AUTO:
         check_following(settings.following)
     results.arrow()

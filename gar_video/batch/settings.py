@@ -45,6 +45,9 @@ class Settings:
         frame_s: Seconds that it may take for a frame.
         decoder_mib: MiB of address space that it may take; None for no limit.
         opener: Opens videos, in the child; another one for tests.
+        redact: ``"faces"`` or ``"people"``, made unrecognisable in thumbnails before these are
+            written.
+        redact_with: Name of what finds them; see ``redacting.Redactor``.
     """
 
     tasks: tuple[Task, ...]
@@ -57,6 +60,8 @@ class Settings:
     frame_s: float = 60.0
     decoder_mib: int | None = None
     opener: Opener = open_plainly
+    redact: str | None = None
+    redact_with: str | None = None
 
     @property
     def limits(self) -> dict[str, Any]:
@@ -80,4 +85,5 @@ class Settings:
             "tracks": {"from": self.tracks, **(asdict(self.following) if auto else {})},
             "frames": self.frames,
             "thumbnails": self.thumbnails,
+            **({"redacted": [self.redact, self.redact_with]} if self.redact else {}),
         }

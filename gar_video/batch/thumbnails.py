@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from gar_video.batch.redacting import Redactor
 from gar_video.lettering import object_colors
 from gar_video.track import Track
 
@@ -33,13 +34,16 @@ def best_frame(tracks: Sequence[Track], frames: Sequence[int]) -> int:
     return max(frames, key=worth)
 
 
-def thumbnail(picture: Image, tracks: Sequence[Track], frame: int) -> bytes:
+def thumbnail(
+    picture: Image, tracks: Sequence[Track], frame: int, redactor: Redactor | None = None
+) -> bytes:
     """Return a JPEG of the part of a frame around objects.
 
     Args:
         picture: The frame, ``(H, W, 3)`` uint8 RGB.
         tracks: The objects; at least one is seen in it.
         frame: Its index.
+        redactor: Makes faces or people unrecognisable.
     """
     seen = [(track, box) for track in tracks if (box := track.box_xyxy(frame)) is not None]
     boxes = np.array([box for _, box in seen])
@@ -57,6 +61,9 @@ def thumbnail(picture: Image, tracks: Sequence[Track], frame: int) -> bytes:
     scale = min(width / crop.shape[1], height / crop.shape[0])
     size = (max(1, round(crop.shape[1] * scale)), max(1, round(crop.shape[0] * scale)))
     view = cv2.resize(crop, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
+    if redactor is not None:
+        inside = (boxes - [left, top, left, top]) * scale
+        view = redactor.picture(view, [track.label for track, _ in seen], inside)
     colors = object_colors([track.object_id for track in tracks])
     for track, _ in seen:
         mask = track.mask(frame)

@@ -192,6 +192,9 @@ def run(
     engine: Engine = EngineName.local,
     workers: Workers = 2,
     thumbnails: Thumbnails = True,
+    redact: batch_keeping.RedactOption = None,
+    redact_with: batch_keeping.RedactWith = None,
+    retention_days: batch_keeping.RetentionDays = None,
     dry_run: DryRun = False,
     metrics_port: Metrics = None,
     json: Json = False,
@@ -214,6 +217,7 @@ def run(
     settings = Settings(
         load_tasks(tasks), tracks, Following(detector, tracker, gate=gate), num_frames, thumbnails,
         batch_size, max(120.0, decoder_timeout), decoder_timeout, decoder_memory,
+        redact=None if redact is None else redact.value, redact_with=redact_with,
     )  # fmt: skip
     if dry_run:
         _dry_run(voice, source, settings, json, model=model, device=device, dtype=dtype,
@@ -226,6 +230,7 @@ def run(
             source, settings.tasks, out, model, tracks=tracks, following=settings.following,
             settings=settings, engine=engine.value, workers=workers, device=device, dtype=dtype,
             tokens_at_once=tokens_at_once, decoders=decoders, progress=progress, watch_s=watch,
+            retention_days=retention_days,
         )  # fmt: skip
     told = {
         "run": str(summary.folder), "rows": summary.rows, "answered": summary.answered,
@@ -276,10 +281,19 @@ def retry_failed(run: Run) -> None:
 
 
 @app.command()
-def export(run: Run) -> None:
-    """Write a run's tables anew, also while it goes on."""
+def export(
+    run: Run,
+    redact: batch_keeping.RedactOption = None,
+    redact_with: batch_keeping.RedactWith = None,
+) -> None:
+    """Write a run's tables anew, also while it goes on; with --redact its thumbnails, too."""
     from gar_video.batch.results import export as write
 
+    if redact is not None:
+        from gar_video.batch.redacting import redact_thumbnails
+
+        done = redact_thumbnails(run, redact.value, redact_with)
+        print(f"{done} thumbnails without recognisable {redact.value}")
     print(f"{write(run)} rows in {run}")
 
 

@@ -12,7 +12,7 @@ from batch_runs import NIGHT, go_on, make_run
 from gar_video import batch
 from gar_video.batch.clips import made_tracks
 from gar_video.batch.footage import Recording
-from gar_video.batch.forgetting import forget
+from gar_video.batch.forgetting import forget, forget_old, now_and_then
 from gar_video.batch.lock import FolderLock
 from gar_video.batch.searching import search
 from gar_video.batch.state import State
@@ -154,6 +154,23 @@ def test_killed_half_way_the_same_call_ends_it(tmp_path, monkeypatch):
     assert gone.rows == 0
     # Tracks of a recording that is partly left are no longer known to be meant.
     assert [name for name in holding(run, b"suitcase") if not name.startswith("tracks")] == []
+
+
+def test_a_run_that_watches_forgets_what_nobody_works_on(tmp_path):
+    run = make_run(tmp_path / "run", most=1)
+    with State(run, None) as state:
+        number, recording = state.take_recording("me", 60)
+        assert recording.source == "/v/gate_2.mp4"
+        asked = []
+        watch = now_and_then(lambda: asked.append(1), run, 1e-6)
+        watch()
+        watch()
+        assert len(asked) == 2
+        left = {row[0] for row in state._data.execute("SELECT source FROM recordings")}
+        # What is being worked on stays for now, and what has no time.
+        assert left == {"/v/gate_2.mp4", "/v/roof.mp4"}
+        state.plan(number, {}, [])
+        assert forget_old(run, 1e-6).videos == ("/v/gate_2.mp4",)
 
 
 def test_a_run_in_use_is_left_alone(tmp_path, capsys):

@@ -8,10 +8,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from batch_runs import picture
+from batch_runs import make_run, picture
 
 from gar_video.batch import redacting
-from gar_video.batch.redacting import Redactor, is_person, pixelate, redact
+from gar_video.batch.lock import FolderLock
+from gar_video.batch.redacting import Redactor, is_person, pixelate, redact, redact_thumbnails
+from gar_video.batch.results import read_rows
+from gar_video.cli import run as cli
 from gar_video.errors import GARVideoError
 
 HAS_CASCADES = hasattr(cv2, "CascadeClassifier")
@@ -133,6 +136,39 @@ def test_jpegs():
     assert redactor.jpeg(b"", ["car"]) is None
 
 
+def test_thumbnails_are_drawn_without_people(monkeypatch):
+    from gar_video import Tracks
+    from gar_video.batch.thumbnails import thumbnail
+
+    masks = np.zeros((1, 120, 160), bool)
+    masks[:, 30:90, 60:100] = True
+    tracks = Tracks.from_masks({1: masks}, labels={1: "person"})
+    plain, done = (
+        cv2.imdecode(np.frombuffer(thumbnail(noise(), [tracks[1]], 0, one), np.uint8), 1)
+        for one in (None, made("people"))
+    )
+    middle = (slice(60, 100), slice(85, 125))
+    assert done.shape == plain.shape
+    assert plain[middle].std() > 25
+    # Inside there are squares; outside the ground is as it was.
+    steps = np.abs(np.diff(done[middle].astype(int), axis=1)).max(-1)
+    assert np.median(steps) <= 6
+    assert np.abs(plain[:20].astype(int) - done[:20]).mean() < 5
+
+
+def test_thumbnails_of_a_run_are_replaced(tmp_path, capsys):
+    run = make_run(tmp_path / "run")
+    before = {path: path.read_bytes() for path in run.rglob("*.jpg")}
+    pytest.importorskip("pyarrow")
+    assert cli(["batch", "export", str(run), "--redact", "people"]) == 0
+    assert "10 thumbnails without recognisable people" in capsys.readouterr().out
+    after = {path: path.read_bytes() for path in run.rglob("*.jpg")}
+    assert before.keys() == after.keys()
+    assert all(after[path] != before[path] for path in before)
+    with FolderLock(run), pytest.raises(GARVideoError, match="is in use"):
+        redact_thumbnails(run, "faces")
+
+
 @pytest.mark.parametrize(
     ("label", "is_one"),
     [
@@ -216,3 +252,28 @@ def test_old_opencvs_detectors_are_asked(what, wanted, monkeypatch, tmp_path):
     redactor = Redactor(what)
     assert redactor.looks
     assert redactor._detect(noise()) == pytest.approx(np.array(wanted), abs=0.5)
+
+
+@pytest.mark.slow
+def test_a_run_writes_no_thumbnail_with_people_and_forgets_at_its_end(tmp_path):
+    """From footage to pictures, as the command has it."""
+    pytest.importorskip("pyarrow")
+    from batch_clips import write_clip
+
+    write_clip(tmp_path / "cam_2026-11-21_10-00-00.mp4")
+    write_clip(tmp_path / "cam_2000-01-01_10-00-00.mp4")
+    tasks = tmp_path / "tasks.yaml"
+    tasks.write_text("tasks:\n  - {name: what, describe: true, max_new_tokens: 4}\n")
+    line = ["batch", "run", str(tmp_path), "--tasks", str(tasks), "--out", str(tmp_path / "run"),
+            "--redact", "people", "--retention-days", "9000", "--quiet"]  # fmt: skip
+    assert cli(line) == 0
+    rows = list(read_rows(tmp_path / "run"))
+    assert {row["wall_start"][:4] for row in rows} == {"2026"}
+    names = {row["thumbnail"] for row in rows}
+    assert len(names) == 2
+    assert {p.relative_to(tmp_path / "run").as_posix() for p in tmp_path.rglob("*.jpg")} == names
+    # Without a detector all is large squares, but for the outline drawn on top.
+    for name in names:
+        view = cv2.imread(str(tmp_path / "run" / name))
+        steps = np.abs(np.diff(view.astype(int), axis=1)).max(-1)
+        assert (steps <= 6).mean() > 0.8
