@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from gar_video.batch import results
@@ -127,6 +128,7 @@ class Engine:
             DiskFullError: If the disk is full; says how much more the run needs.
         """
         self._state.release()
+        _tidy(self._folder)
         try:
             with self._interruptible():
                 while self._turn():
@@ -320,6 +322,14 @@ class Engine:
         each = held / done if done else 16_384
         mib = max(1, round((left * each + held) / (1 << 20)))
         return f"about {mib} MiB more for the {left or 'remaining'} answers that are left"
+
+
+def _tidy(folder: Path) -> None:
+    """Remove what a process that was killed had not yet given its name."""
+    hidden = (*folder.glob(".*"), *folder.glob("tracks/.*"), *folder.glob("fetched/.*"))
+    for path in (*hidden, *folder.glob("thumbnails/*/*.tmp")):
+        if path.is_file():
+            path.unlink(missing_ok=True)
 
 
 def _sayable(source: str) -> str:
