@@ -1,4 +1,4 @@
-"""What docs/batch.md shows is run as it stands there."""
+"""What docs/batch.md shows of searching, reporting and forgetting is run as it stands there."""
 
 from __future__ import annotations
 
@@ -7,33 +7,45 @@ import shlex
 from pathlib import Path
 
 import pytest
+from batch_runs import make_run
 
-from gar_video.batch.results import COLUMNS
-from gar_video.cli import run
+from gar_video import batch
+from gar_video.cli import run as cli
 
 pytest.importorskip("pyarrow")
-PAGE = (Path(__file__).parents[2] / "docs/batch.md").read_text(encoding="utf-8")
+
+PAGE = Path(__file__).parents[2] / "docs" / "batch.md"
+PART = re.search(
+    r"^## Searching\n(.*?)^## When things go wrong", PAGE.read_text("utf-8"), re.M | re.S
+)[1]
 
 
 def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+    return re.findall(rf"^```{language}\n(.*?)^```", PART, re.M | re.S)
 
 
-@pytest.mark.slow
-def test_the_quick_start(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    Path("tasks.yaml").write_text(blocks("yaml")[0])
-    for line in blocks("sh")[0].splitlines():
-        assert run(shlex.split(line)[1:]) == 0, (line, capsys.readouterr().err)
-    told = capsys.readouterr().out
-    assert "on this machine" in told
-    assert "recordings: 1 (1 done)" in told
-    exec(compile(blocks("python")[0], "docs/batch.md", "exec"), {})
-    rows = capsys.readouterr().out.splitlines()
-    assert any(row.startswith("2026-11-21T22:00:00") and " what " in row for row in rows)
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("docs")
+    batch.export(make_run(folder / "night"))
+    return folder
 
 
-def test_every_column_is_described():
-    table = re.findall(r"^\| ((?:`\w+`(?:, )?)+) \|", PAGE, re.MULTILINE)
-    named = {name for row in table for name in re.findall(r"`(\w+)`", row)}
-    assert named == set(COLUMNS)
+@pytest.fixture(autouse=True)
+def _there(place, monkeypatch):
+    monkeypatch.chdir(place)
+
+
+@pytest.mark.parametrize("line", [line for block in blocks("sh") for line in block.splitlines()])
+def test_commands(line, capsys):
+    assert cli(shlex.split(line)[1:]) == 0, capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "code", [pytest.param(code, id=code.split()[1]) for code in blocks("python")]
+)
+def test_python(code, capsys):
+    if "duckdb" in code:
+        pytest.importorskip("duckdb", reason="duckdb is not installed")
+    exec(compile(code, "docs/batch.md", "exec"), {})
+    assert capsys.readouterr().out
