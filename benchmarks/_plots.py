@@ -106,7 +106,7 @@ def _growth(plt: Any, document: Mapping[str, Any]) -> Any:
         axes.set_ylabel(fit["y_name"], fontsize=8)
         axes.tick_params(labelsize=7)
         axes.set_title(f"{fit['what']}\nexponent {fit['exponent']:.2f}", fontsize=8)
-        axes.legend(fontsize=7, loc="upper left")
+        axes.legend(fontsize=7, loc="lower right")
     figure.suptitle(f"{document['name']}: {document['what']}", fontsize=9)
     return figure
 
