@@ -138,8 +138,10 @@ def days_ago(days: float) -> datetime:
     """Return the time so many days ago.
 
     Raises:
-        GARVideoError: If that is none.
+        GARVideoError: If that is none, or in the future.
     """
+    if not days >= 0:
+        raise GARVideoError(f"{days:g} days ago is not over yet; expected 0 or more")
     try:
         return datetime.now(timezone.utc) - timedelta(days=days)
     except (OverflowError, ValueError):

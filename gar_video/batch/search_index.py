@@ -82,7 +82,7 @@ class Index:
         try:
             self.data = self._open()
             self._refresh()
-        except sqlite3.DatabaseError as error:
+        except (sqlite3.DatabaseError, OSError) as error:
             raise GARVideoError(
                 f"cannot write the index {self.path}: {error}; make room or the folder writable, "
                 "or remove the file"

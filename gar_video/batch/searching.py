@@ -134,17 +134,35 @@ def search(
     if by_meaning and embed is None:
         raise GARVideoError("searching by meaning needs a sentence model; name one with --embed")
     with Index(run, progress) as index:
-        where, values = _filter(index.data, only)
-        lists: list[list[tuple[int, Matched]]] = []
-        if not by_meaning:
-            lists.append(_by_words(index.data, terms, where, values, limit))
-        if embed is not None:
-            embedder = Embedder(embed) if isinstance(embed, str) else embed
-            index.embed(embedder)
-            vector = embedder.encode([words])[0]
-            lists.append(_by_meaning(index.data, vector, where, values, limit))
-        found = lists[0] if len(lists) == 1 else _fused(lists)
-        return _hits(index.data, Path(run), found[:limit])
+        try:
+            return _found(index, terms, words, only, limit, embed, by_meaning)
+        except sqlite3.DatabaseError as error:
+            raise GARVideoError(
+                f"cannot read or write the index {index.path}: {error}; remove the file or make "
+                "room, and search again"
+            ) from None
+
+
+def _found(
+    index: Index,
+    terms: list[str],
+    words: str,
+    only: Only,
+    limit: int,
+    embed: str | Embedder | None,
+    by_meaning: bool,
+) -> list[Hit]:
+    where, values = _filter(index.data, only)
+    lists: list[list[tuple[int, Matched]]] = []
+    if not by_meaning:
+        lists.append(_by_words(index.data, terms, where, values, limit))
+    if embed is not None:
+        embedder = Embedder(embed) if isinstance(embed, str) else embed
+        index.embed(embedder)
+        vector = embedder.encode([words])[0]
+        lists.append(_by_meaning(index.data, vector, where, values, limit))
+    found = lists[0] if len(lists) == 1 else _fused(lists)
+    return _hits(index.data, index.run, found[:limit])
 
 
 # ---------------------------------------------------------------- what is asked

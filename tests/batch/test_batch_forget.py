@@ -12,7 +12,7 @@ from batch_runs import NIGHT, go_on, make_run
 from gar_video import batch
 from gar_video.batch.clips import made_tracks
 from gar_video.batch.footage import Recording
-from gar_video.batch.forgetting import forget, forget_old, now_and_then
+from gar_video.batch.forgetting import days_ago, forget, forget_old, now_and_then
 from gar_video.batch.lock import FolderLock
 from gar_video.batch.searching import search
 from gar_video.batch.state import State
@@ -198,6 +198,12 @@ def test_mistakes_are_one_line(tmp_path_factory, line, said, capsys):
     shown = capsys.readouterr()
     assert said in shown.err
     assert shown.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("days", [-1.0, float("nan")])
+def test_days_that_are_not_over(days):
+    with pytest.raises(GARVideoError, match="not over yet"):
+        days_ago(days)
 
 
 def test_no_run(tmp_path):

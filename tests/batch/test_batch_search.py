@@ -173,6 +173,15 @@ def test_an_index_that_is_no_good_is_made_anew(tmp_path, spoil):
     assert len(search(run, "red")) == 5
 
 
+def test_an_index_that_breaks_is_said(tmp_path):
+    run = make_run(tmp_path / "run")
+    search(run, "red")
+    with sqlite3.connect(run / INDEX) as data:
+        data.execute("DROP TABLE texts")
+    with pytest.raises(GARVideoError, match="remove the file"):
+        search(run, "red")
+
+
 # ---------------------------------------------------------------- meaning
 
 
