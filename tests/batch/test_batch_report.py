@@ -276,7 +276,7 @@ def many(count: int):
         hour, minute = divmod(7 * n % 1440, 60)
         units = []
         for k in range(min(25, count)):
-            thing, way = things[(n + k) % 4], ways[(n * 3 + k) % 4]
+            thing, way = things[(n + k) % 4], ways[(n + 2 * k) % 4]
             units.append((
                 "what", (k + 1,), 10.0 * k, 10.0 * k + 10, [thing],
                 f"A {('red', 'blue', 'white')[k % 3]} {thing} comes in at the left, waits a moment beside the wall and goes {way}.",
@@ -295,6 +295,7 @@ def test_ten_thousand_rows_page_by_page(tmp_path, visit):
     assert page.locator("#pages span").inner_text() == "Page 2 of 200"
     page.fill("#words", "white truck straight")
     until(page, "document.querySelector('#count').textContent.includes(' of 10,000')")
+    assert len(answers(page)) == 50
     assert all("white truck" in text and "straight" in text for text in answers(page))
     shoot(page, "report-many-wide-light")
 
