@@ -26,7 +26,8 @@ from gar_video.server.chat_schema import (
 from gar_video.server.planning import Plan, Turn, check_turns
 from gar_video.server.problems import Problem, as_problem
 from gar_video.server.row import Piece, TokenChance, Wish
-from gar_video.server.service import Reply, Service, Subject
+from gar_video.server.service import Service
+from gar_video.server.subject import Reply, Subject
 from gar_video.server.waiting import CallerGone, while_connected
 
 router = APIRouter(prefix="/v1", tags=["as OpenAI's"])

@@ -19,7 +19,8 @@ from gar_video.server.native_schema import AskedFor, NewTracks, NewVideo
 from gar_video.server.planning import Turn
 from gar_video.server.problems import Problem
 from gar_video.server.row import Wish
-from gar_video.server.service import Reply, Service, Subject
+from gar_video.server.service import Service
+from gar_video.server.subject import Reply, Subject
 from gar_video.server.track_sets import TrackSet, as_file
 from gar_video.server.uploads import Upload
 from gar_video.server.waiting import CallerGone, while_connected

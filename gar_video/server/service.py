@@ -10,13 +10,13 @@ import threading
 import time
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 
-from gar_video.answer import Answer, Choice
+from gar_video.answer import Choice
 from gar_video.choosing import as_choice
 from gar_video.generation import Generated
 from gar_video.prompt import RegionPrompt, multiple_choice
@@ -27,11 +27,12 @@ from gar_video.server.engine import Engine
 from gar_video.server.fetching import Fetcher
 from gar_video.server.media import Media
 from gar_video.server.metrics import Metrics
-from gar_video.server.planning import Frames, Plan, Planner, Turn
+from gar_video.server.planning import Plan, Planner, Turn
 from gar_video.server.problems import Problem
 from gar_video.server.regions import Pointed, Region, read_regions
-from gar_video.server.row import Piece, Row, TokenChance, Wish
+from gar_video.server.row import Piece, Row, Wish
 from gar_video.server.settings import Settings
+from gar_video.server.subject import Place, Reply, Subject
 from gar_video.server.track_sets import TrackSets
 from gar_video.server.tracking import Tracking
 from gar_video.server.uploads import Uploads
@@ -42,40 +43,6 @@ if TYPE_CHECKING:
     from gar_video.trackers import Sam2Tracker
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, eq=False)
-class Subject:
-    """What is asked about: a clip, its objects, and where to look.
-
-    Attributes:
-        clip: The clip.
-        tracks: Where its objects are; None to ask about the pictures alone.
-        frames: How many frames to look at, or which.
-        time: Window in seconds.
-    """
-
-    clip: Clip
-    tracks: Tracks | None
-    frames: Frames = None
-    time: tuple[float, float] | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class Reply:
-    """An answer with what it cost.
-
-    Attributes:
-        answer: The answer.
-        chances: Log-probabilities of its tokens, where they were wished for.
-        prompt_tokens: Tokens that were read.
-        cached_tokens: Of these, tokens of a clip that had been encoded before.
-    """
-
-    answer: Answer
-    chances: tuple[TokenChance, ...] = ()
-    prompt_tokens: int = 0
-    cached_tokens: int = 0
 
 
 class Service:
@@ -272,7 +239,7 @@ class Service:
         job.prompt = plan.prompt
         if plan.key in self.worker.prefixes:
             return
-        place = _Place(self._pictures)
+        place = Place(self._pictures)
 
         def free() -> None:
             job.prompt = plan.prompt
@@ -423,27 +390,6 @@ class Service:
         job.call = lambda worker: what(job.is_over, worker.serve_waiting)
         result: T = await self._done(job)
         return result
-
-
-class _Place:
-    """A place for decoded frames that wait for the model; entered in one thread, left in any."""
-
-    def __init__(self, places: threading.BoundedSemaphore) -> None:
-        self._places, self._lock = places, threading.Lock()
-        self._inside = self._left = False
-
-    def enter(self) -> None:
-        self._places.acquire()
-        with self._lock:
-            self._inside = not self._left
-        if self._left:
-            self._places.release()
-
-    def leave(self) -> None:
-        with self._lock:
-            inside, self._inside, self._left = self._inside, False, True
-        if inside:
-            self._places.release()
 
 
 def _public_name(model: str) -> str:
