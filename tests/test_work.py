@@ -19,7 +19,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from gar_video import Box, Tracks, Video, replay
+from gar_video import Box, Tracks, Video, generation, replay
 from gar_video.decoding.pyav_reader import PyavReader
 from gar_video.shared_prefix import SharedPrefixBatch
 
@@ -65,7 +65,11 @@ def counting(monkeypatch, **places):
 def answering(gar, squares, monkeypatch, work):
     """Count what an answer costs from nothing, and the bytes it keeps."""
     places = {
-        "language passes": [(gar.model.language_model, "forward"), (SharedPrefixBatch, "forward")],
+        "language passes": [
+            (gar.model.language_model, "forward"),
+            (SharedPrefixBatch, "forward"),
+            (generation, "_fill"),
+        ],
         "vision passes": [(gar.model, "encode_tiles")],
         "RoI-Align calls": [(replay, "roi_align")],
         "reads of frames": [(squares[0], "frames")],
