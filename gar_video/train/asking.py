@@ -48,11 +48,11 @@ SHORT: dict[str, tuple[str, ...]] = {
 
 #: How much more than evenly a kind is asked; what is learned early less, what decides much more.
 _NEED = {
-    "color": 0.6, "shape": 0.6, "size": 0.5, "look": 0.6, "direction": 0.7, "next move": 0.8,
-    "enter side": 0.6, "leave side": 0.6, "which color": 0.7, "which shape": 0.7,
-    "which moves": 0.8, "first then": 0.8, "in common": 2.5, "where start": 1.5, "where end": 2.2,
-    "meet": 2.0, "seen when": 1.3, "why unseen": 1.8, "why stop": 1.2, "will leave": 2.0,
-    "place start": 1.2, "place end": 1.2, "same way": 1.4, "moving start": 1.2, "moving end": 1.2,
+    "color": 0.6, "shape": 0.6, "size": 0.6, "look": 0.6, "direction": 0.7, "next move": 0.7,
+    "enter side": 0.8, "leave side": 0.7, "which color": 1.6, "which shape": 1.4, "largest": 1.8,
+    "which moves": 1.8, "first": 1.3, "first then": 0.8, "in common": 2.8, "where start": 2.0,
+    "where end": 2.2, "meet": 2.0, "distance": 2.0, "seen when": 1.4, "why unseen": 1.6,
+    "why stop": 1.3, "will leave": 1.8, "same way": 2.0, "moving start": 1.4, "moving end": 1.2,
 }  # fmt: skip
 
 #: Kind, slots it names, what is asked for, key of the answer.
