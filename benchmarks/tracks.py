@@ -120,7 +120,9 @@ def _files(result: Result, options: Options) -> None:
             pixels = 0
             for own in rows.values():
                 coded = [{"size": c["size"], "counts": c["counts"].encode()} for c in own.values()]
-                pixels += int(coco.area(coded).sum())
+                # pycocotools fails on more than 255 at once with numpy 2.
+                parts = [coded[first : first + 200] for first in range(0, len(coded), 200)]
+                pixels += sum(int(coco.area(part).sum()) for part in parts)
                 coco.toBbox(coded)
             return pixels
 
