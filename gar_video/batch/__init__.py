@@ -3,10 +3,11 @@
 Where to begin: ``running`` has ``run``; ``footage`` and ``clock`` list recordings, ``tasks`` (with
 ``lines``) reads what is asked, ``planning`` makes units of work, ``state`` and ``batches`` keep
 them; ``clips`` opens videos in watched children (``guarded``) and follows what moves
-(``autotrack``); ``looking`` prepares what the model sees, ``answering`` and ``together`` run it;
-``engine`` holds it all together, with a ``crew`` of threads or of Ray's workers; ``results`` writes
-the tables, in which ``searching`` finds words; ``reporting`` shows a run as a page, ``redacting``
-makes its pictures unrecognisable and ``forgetting`` removes what is too old.
+(``autotrack``) or what was pointed at (``prompted``); ``looking`` prepares what the model sees,
+``answering`` and ``together`` run it; ``engine`` holds it all together, with a ``crew`` of threads
+or of Ray's workers; ``results`` writes the tables, in which ``searching`` finds words;
+``reporting`` shows a run as a page, ``redacting`` makes its pictures unrecognisable and
+``forgetting`` removes what is too old.
 """
 
 from __future__ import annotations

@@ -16,7 +16,8 @@ from gar_video.batch.fetching import local_copy
 from gar_video.batch.footage import Recording
 from gar_video.batch.guarded import GuardedVideo, Keeper
 from gar_video.batch.planning import Clock, plan_units
-from gar_video.batch.settings import AUTO, BESIDE, Settings
+from gar_video.batch.prompted import PromptTracker, find_prompts
+from gar_video.batch.settings import AUTO, BESIDE, PROMPTS, Settings
 from gar_video.batch.state import Unit
 from gar_video.errors import GARVideoError, TracksError
 from gar_video.tracks import Tracks
@@ -88,6 +89,7 @@ class Clips:
         folder: The run's folder, where tracks that are made are kept.
         most_s: Follow objects in so many seconds of a video at most; None for all of it.
         cache: Where tracks are left by who plans, for who answers.
+        tracker: Follows prompts, where tracks come from them.
     """
 
     def __init__(
@@ -96,8 +98,10 @@ class Clips:
         folder: Path,
         most_s: float | None = None,
         cache: TracksCache | None = None,
+        tracker: PromptTracker | None = None,
     ) -> None:
         self._settings, self._folder, self._most_s = settings, folder, most_s
+        self._tracker = tracker
         self._cache = cache or TracksCache(0)
         self._keeper = Keeper()
         self._open: Clip | None = None
@@ -133,17 +137,30 @@ class Clips:
             path = made_tracks(self._folder, recording)
             if not path.is_file():
                 path.parent.mkdir(parents=True, exist_ok=True)
-                for _ in video.run(
-                    autotrack.follow, self._settings.following, str(path), self._most_s
-                ):
-                    if alive is not None:
-                        alive()
+                self._make(recording, video, path, alive)
             return Tracks.load(path, video=video, format="json")
         return find_tracks(recording, video, self._settings.tracks)
 
+    def _make(
+        self,
+        recording: Recording,
+        video: GuardedVideo,
+        path: Path,
+        alive: Callable[[], object] | None,
+    ) -> None:
+        """Write tracks that are made of what moves, or of what was pointed at."""
+        if self._settings.tracks == PROMPTS:
+            assert self._tracker is not None
+            prompts = find_prompts(recording.source, self._settings.prompts)
+            self._tracker.follow(video, prompts, path, self._most_s, alive)
+            return
+        for _ in video.run(autotrack.follow, self._settings.following, str(path), self._most_s):
+            if alive is not None:
+                alive()
+
     def follows(self, recording: Recording) -> bool:
         """Whether a recording's tracks are made here."""
-        return recording.tracks is None and self._settings.tracks == AUTO
+        return recording.tracks is None and self._settings.tracks in (AUTO, PROMPTS)
 
     def plan(
         self, number: int, recording: Recording, alive: Callable[[], object] | None = None
@@ -221,9 +238,9 @@ def check_tracks(tracks: str) -> None:
     Raises:
         GARVideoError: If it is neither a word that is known, nor a format, nor a folder.
     """
-    if tracks in (AUTO, BESIDE) or tracks in formats.names() or Path(tracks).is_dir():
+    if tracks in (AUTO, BESIDE, PROMPTS) or tracks in formats.names() or Path(tracks).is_dir():
         return
     raise GARVideoError(
-        f"tracks are to come from {tracks!r}, which is no folder; expected auto, beside, a folder, "
-        f"or a format: {', '.join(formats.names())}"
+        f"tracks are to come from {tracks!r}, which is no folder; expected auto, beside, prompts, "
+        f"a folder, or a format: {', '.join(formats.names())}"
     )

@@ -18,6 +18,7 @@ from gar_video.batch.answering import Answerer
 from gar_video.batch.clips import Clips, Planned, TracksCache
 from gar_video.batch.footage import Recording
 from gar_video.batch.looking import Loaded, Looker
+from gar_video.batch.prompted import PromptTracker
 from gar_video.batch.settings import Settings
 from gar_video.batch.state import Unit
 from gar_video.errors import Cancelled
@@ -50,11 +51,13 @@ class Crew(Protocol):
 
     Attributes:
         model: What tells the checkpoint from others.
+        sam2: The same of SAM 2's; None where no prompts are followed.
         planners: Recordings that can be looked at at a time.
         answerers: Batches that can be in hand at a time.
     """
 
     model: dict[str, Any]
+    sam2: dict[str, Any] | None
     planners: int
     answerers: int
 
@@ -80,6 +83,7 @@ class LocalCrew:
         model: What tells the checkpoint from others, with its ``sha256``.
         tokens_at_once: As for ``Answerer``.
         decoders: Recordings that are looked at at a time, each in a process of its own.
+        tracker: Follows prompts, where tracks come from them.
     """
 
     answerers = 3
@@ -92,8 +96,10 @@ class LocalCrew:
         model: dict[str, Any],
         tokens_at_once: int | None = None,
         decoders: int = 1,
+        tracker: PromptTracker | None = None,
     ) -> None:
         self.model = model
+        self.sam2 = None if tracker is None else tracker.identity
         self.planners = decoders
         self._stopping = threading.Event()
         self._planning, self._loading, self._running = (
@@ -104,10 +110,10 @@ class LocalCrew:
         # Not bound to threads, but one for each: whoever plans takes one and puts it back.
         self._clips: SimpleQueue[Clips] = SimpleQueue()
         for _ in range(decoders):
-            self._clips.put(Clips(settings, folder, cache=cache))
+            self._clips.put(Clips(settings, folder, cache=cache, tracker=tracker))
         self._looker = Looker(
             settings, folder, gar.processor, gar.model.config.num_frames,
-            clips=Clips(settings, folder, cache=cache),
+            clips=Clips(settings, folder, cache=cache, tracker=tracker),
         )  # fmt: skip
         self._answerer = Answerer(gar, model["sha256"], tokens_at_once)
 

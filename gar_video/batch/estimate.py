@@ -13,6 +13,7 @@ from gar_video.batch.answering import Answerer
 from gar_video.batch.clips import Clips
 from gar_video.batch.footage import Recording
 from gar_video.batch.looking import Looker
+from gar_video.batch.prompted import load_tracker
 from gar_video.batch.running import Source, check, load_model
 from gar_video.batch.settings import Settings
 from gar_video.batch.state import Unit
@@ -102,13 +103,14 @@ def estimate(
     """
     check(settings)
     found = source.find()
+    tracker = load_tracker(settings, device, dtype)
     gar = load_model(model, device, dtype)
     every = found.recordings
     sample = [every[at * len(every) // _SAMPLE] for at in range(_SAMPLE)]
     sample = list(dict.fromkeys(sample if len(every) > _SAMPLE else every))
     seen, failed = _Seen(), []
     with tempfile.TemporaryDirectory(prefix="gar-video-") as folder:
-        clips = Clips(settings, Path(folder), most_s=_SAMPLE_S)
+        clips = Clips(settings, Path(folder), most_s=_SAMPLE_S, tracker=tracker)
         looker = Looker(
             settings, Path(folder), gar.processor, gar.model.config.num_frames, clips=clips
         )

@@ -376,6 +376,8 @@ class GuardedVideo(Video):
         self._times_s = reader.facts["times_s"]
         self._last_s = reader.facts["duration_s"] - float(self._times_s[-1])
         self._times_s.setflags(write=False)
+        # Else who finds the path (SAM 2's frames) would have decord open it in this process.
+        self._doubts = ("it is decoded in another process",)
 
     def run(self, function: Callable[..., Iterator[Any]], *given: Any) -> Iterator[Any]:
         """Run a function on the video in its child; see ``GuardedReader.run``."""

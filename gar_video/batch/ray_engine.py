@@ -61,23 +61,32 @@ class _Worker:
         from gar_video.batch.answering import Answerer
         from gar_video.batch.clips import Clips
         from gar_video.batch.looking import Looker
+        from gar_video.batch.prompted import load_tracker
         from gar_video.batch.running import identify, load_model
 
+        tracker = load_tracker(settings, device, dtype)
         gar = load_model(model, device, dtype)
         self._model = identify(gar)
-        self._clips = Clips(settings, Path(folder))
-        self._looker = Looker(settings, Path(folder), gar.processor, gar.model.config.num_frames)
+        self._sam2 = None if tracker is None else tracker.identity
+        self._clips = Clips(settings, Path(folder), tracker=tracker)
+        self._looker = Looker(
+            settings, Path(folder), gar.processor, gar.model.config.num_frames,
+            clips=Clips(settings, Path(folder), tracker=tracker),
+        )  # fmt: skip
         self._answerer = Answerer(gar, self._model["sha256"], tokens_at_once)
         self._threads = threads
         self._planning, self._loading, self._running = (threading.Lock() for _ in range(3))
 
-    def hello(self) -> tuple[int, dict[str, Any]]:
-        """Return the process id and what tells the checkpoint from others."""
-        return os.getpid(), self._model
+    def hello(self) -> tuple[int, tuple[dict[str, Any], dict[str, Any] | None]]:
+        """Return the process id and what tells the checkpoints (GAR, SAM 2) from others."""
+        return os.getpid(), (self._model, self._sam2)
 
     def plan(self, number: int, recording: Recording) -> Planned | _Failure:
         """Look at a recording."""
+        import torch
+
         with self._planning:
+            torch.set_num_threads(self._threads)
             return _guarded(lambda: self._clips.plan(number, recording))
 
     def answer(
@@ -175,12 +184,15 @@ class RayCrew:
             text = str(cause).strip().splitlines()[-1:] or [type(cause).__name__]
             raise GARVideoError(f"a worker cannot be started: {text[0]}") from None
         _pids[:] = [pid for pid, _ in known]
-        self.model: dict[str, Any] = known[0][1]
-        if any(other != self.model for _, other in known):
-            self.close()
-            raise GARVideoError(
-                f"the checkpoint {model} is not the same on all machines; expected one everywhere"
-            )
+        self.model: dict[str, Any] = known[0][1][0]
+        self.sam2: dict[str, Any] | None = known[0][1][1]
+        for at, name in enumerate((model, settings.sam2)):
+            if any(other[at] != known[0][1][at] for _, other in known):
+                self.close()
+                raise GARVideoError(
+                    f"the checkpoint {name} is not the same on all machines; expected one "
+                    "everywhere"
+                )
 
     def plan(self, number: int, recording: Recording) -> Future[Planned]:
         """Look at a recording."""

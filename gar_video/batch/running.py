@@ -15,6 +15,7 @@ from gar_video.batch.clips import check_tracks
 from gar_video.batch.engine import Engine, Progress, finish
 from gar_video.batch.footage import Footage, find_footage
 from gar_video.batch.lock import FolderLock
+from gar_video.batch.prompted import check_prompts, load_tracker
 from gar_video.batch.redacting import Redactor
 from gar_video.batch.settings import AUTO, Following, Settings
 from gar_video.batch.state import Counts, State
@@ -93,6 +94,8 @@ def run(
     *,
     tracks: str = "beside",
     following: Following | None = None,
+    sam2: str | os.PathLike[str] | None = None,
+    prompts: str | os.PathLike[str] | None = None,
     settings: Settings | None = None,
     engine: EngineName = "local",
     workers: int = 2,
@@ -112,9 +115,12 @@ def run(
         tasks: ``tasks.yaml``, or tasks.
         out: The run's folder.
         model: The model, or a checkpoint's name; with Ray a name.
-        tracks: ``"beside"``, ``"auto"``, a folder, or a format's name; see ``Settings``.
+        tracks: ``"beside"``, ``"auto"``, ``"prompts"``, a folder, or a format's name; see
+            ``Settings``.
         following: How objects are followed with ``"auto"``.
-        settings: Further settings; ``tasks``, ``tracks`` and ``following`` above win.
+        sam2: Checkpoint of SAM 2 for ``"prompts"``; nano by default.
+        prompts: Where prompts are: ``"beside"`` each video, the default, or a folder.
+        settings: Further settings; what is given above wins.
         engine: ``"local"`` for this process, or ``"ray"``.
         workers: With Ray, how many processes run a model.
         device: For a checkpoint's name.
@@ -138,9 +144,11 @@ def run(
     """
     source = footage if isinstance(footage, Source) else Source(_names(footage))
     known = load_tasks(tasks) if isinstance(tasks, str | os.PathLike) else tuple(tasks)
+    settings = settings or Settings(known)
     settings = replace(
-        settings or Settings(known), tasks=known, tracks=tracks,
-        following=following or (settings.following if settings else Following()),
+        settings, tasks=known, tracks=tracks, following=following or settings.following,
+        sam2=settings.sam2 if sam2 is None else os.fspath(sam2),
+        prompts=settings.prompts if prompts is None else os.fspath(prompts),
     )  # fmt: skip
     check(settings)
     # What a recorder may still be writing is left to the watcher.
@@ -152,7 +160,7 @@ def run(
             tokens_at_once=tokens_at_once, decoders=decoders,
         )  # fmt: skip
         try:
-            state = State(folder, settings.identity(crew.model))
+            state = State(folder, settings.identity(crew.model, crew.sam2))
         except BaseException:
             crew.close()
             raise
@@ -195,6 +203,7 @@ def check(settings: Settings) -> None:
     if not settings.tasks:
         raise GARVideoError("there are no tasks; expected at least one")
     check_tracks(settings.tracks)
+    check_prompts(settings)
     if settings.redact is not None:
         Redactor(settings.redact, settings.redact_with)
     if settings.tracks == AUTO:
@@ -235,10 +244,12 @@ def _crew(
         raise GARVideoError(f"engine is {engine!r}; expected local or ray")
     from gar_video.batch.crew import LocalCrew
 
+    tracker = load_tracker(settings, device, dtype)
     gar = load_model(model, device, dtype)
     # One processor is left to the model, and one video after the other is read from a disk.
     usual = min(8, max(1, (os.cpu_count() or 1) - 1))
-    return LocalCrew(settings, folder, gar, identify(gar), tokens_at_once, decoders or usual)
+    return LocalCrew(settings, folder, gar, identify(gar), tokens_at_once, decoders or usual,
+                     tracker)  # fmt: skip
 
 
 def load_model(model: GARVideo | str, device: str, dtype: str) -> GARVideo:

@@ -8,7 +8,7 @@ from typing import Any
 from gar_video.batch.guarded import Opener, open_plainly
 from gar_video.batch.tasks import Task
 
-BESIDE, AUTO = "beside", "auto"
+BESIDE, AUTO, PROMPTS = "beside", "auto", "prompts"
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,9 @@ class Settings:
 
     Attributes:
         tasks: What is to be found out.
-        tracks: ``"beside"`` (a file beside each video), ``"auto"``, a folder of tracks, or the name
-            of the format of files beside videos.
+        tracks: ``"beside"`` (a file beside each video), ``"auto"``, ``"prompts"`` (SAM 2 follows
+            what is pointed at), a folder of tracks, or the name of the format of files beside
+            videos.
         following: For ``"auto"``.
         frames: Frames to look at where a task does not say; the checkpoint's default if None.
         thumbnails: Whether to make thumbnails.
@@ -48,6 +49,9 @@ class Settings:
         redact: ``"faces"`` or ``"people"``, made unrecognisable in thumbnails before these are
             written.
         redact_with: Name of what finds them; see ``redacting.Redactor``.
+        sam2: For ``"prompts"``: the checkpoint, as for ``Sam2Tracker.from_pretrained``.
+        prompts: For ``"prompts"``: ``"beside"`` (``NAME.prompts.json`` beside each video), or a
+            folder of such files.
     """
 
     tasks: tuple[Task, ...]
@@ -62,6 +66,8 @@ class Settings:
     opener: Opener = open_plainly
     redact: str | None = None
     redact_with: str | None = None
+    sam2: str = "nano"
+    prompts: str = BESIDE
 
     @property
     def limits(self) -> dict[str, Any]:
@@ -72,18 +78,24 @@ class Settings:
             "opener": self.opener,
         }  # fmt: skip
 
-    def identity(self, model: dict[str, Any]) -> dict[str, Any]:
+    def identity(self, model: dict[str, Any], sam2: dict[str, Any] | None = None) -> dict[str, Any]:
         """Return what answers depend on, as a run's state keeps it.
 
         Args:
             model: What tells the checkpoint from others.
+            sam2: The same of SAM 2's, where prompts are followed.
         """
-        auto = self.tracks == AUTO
+        tracks: dict[str, Any] = {"from": self.tracks}
+        if self.tracks == AUTO:
+            tracks |= asdict(self.following)
+        if self.tracks == PROMPTS:
+            tracks["prompts"] = self.prompts
         return {
             "tasks": [{**asdict(task), "digest": task.digest} for task in self.tasks],
             "model": model,
-            "tracks": {"from": self.tracks, **(asdict(self.following) if auto else {})},
+            "tracks": tracks,
             "frames": self.frames,
             "thumbnails": self.thumbnails,
+            **({"sam2": sam2} if sam2 else {}),
             **({"redacted": [self.redact, self.redact_with]} if self.redact else {}),
         }

@@ -82,9 +82,9 @@ Watch = Annotated[
 Tracks = Annotated[
     str,
     typer.Option(
-        "--tracks", metavar="auto|FOLDER|FORMAT", rich_help_panel=OBJECTS,
-        help="beside: a file beside each video; a folder of them; a format's name; or auto: "
-        "objects are followed here.",
+        "--tracks", metavar="auto|prompts|FOLDER|FORMAT", rich_help_panel=OBJECTS,
+        help="beside: a file beside each video; a folder of them; a format's name; auto: "
+        "what moves is followed here; or prompts: SAM 2 follows what is pointed at.",
     ),
 ]  # fmt: skip
 Detector = Annotated[
@@ -105,6 +105,11 @@ Gate = Annotated[
     typer.Option("--gate", metavar="SHARE", min=0, max=1, rich_help_panel=OBJECTS,
                  help="For auto: share of the picture that has to change for the detector to be "
                  "asked; 0 always asks."),
+]  # fmt: skip
+Prompts = Annotated[
+    str,
+    typer.Option("--prompts", metavar="beside|FOLDER", rich_help_panel=OBJECTS,
+                 help="For prompts: where NAME.prompts.json are."),
 ]  # fmt: skip
 Tasks = Annotated[
     str, typer.Option("--tasks", metavar="FILE.yaml", help="What is to be found out.")
@@ -180,6 +185,8 @@ def run(
     detector: Detector = "motion",
     tracker: Tracker = "bytetrack",
     gate: Gate = 0.0005,
+    prompts: Prompts = "beside",
+    sam2: opt.Sam2 = "nano",
     num_frames: opt.NumFrames = None,
     model: opt.Model = "nano",
     device: opt.Device = "auto",
@@ -218,6 +225,7 @@ def run(
         load_tasks(tasks), tracks, Following(detector, tracker, gate=gate), num_frames, thumbnails,
         batch_size, max(120.0, decoder_timeout), decoder_timeout, decoder_memory,
         redact=None if redact is None else redact.value, redact_with=redact_with,
+        sam2=sam2, prompts=prompts,
     )  # fmt: skip
     if dry_run:
         _dry_run(voice, source, settings, json, model=model, device=device, dtype=dtype,
