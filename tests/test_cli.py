@@ -80,10 +80,10 @@ def _loaded_once(request, monkeypatch):
 
     load = GARVideo.from_pretrained
 
-    def from_pretrained(name, *, device="auto", dtype="auto"):
-        if name == "gar" and device == "cpu" and dtype == "auto":
+    def from_pretrained(name, *, device="auto", dtype="auto", token_budget=None):
+        if (name, device, dtype, token_budget) == ("gar", "cpu", "auto", None):
             return request.getfixturevalue("gar")
-        return load(name, device=device, dtype=dtype)
+        return load(name, device=device, dtype=dtype, token_budget=token_budget)
 
     if not request.node.name.startswith("test_answers_are_those_of_python"):
         monkeypatch.setattr(GARVideo, "from_pretrained", staticmethod(from_pretrained))
