@@ -1,4 +1,4 @@
-"""What all tests share: offline, two threads, small clips of known content, a random checkpoint."""
+"""What all tests share: offline, one thread, small clips of known content, a random checkpoint."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from pathlib import Path
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+# Tests run side by side: threads that wait for each other would waste whole time slices.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import pytest
 import torch
 
-# One thread where the machine is shared: two that wait for each other waste whole time slices.
-torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", min(2, os.cpu_count() or 1))))
+torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
 
 
 @pytest.fixture(autouse=True)

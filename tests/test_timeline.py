@@ -166,7 +166,8 @@ def test_many_notes_are_summed_up_in_parts(gar, monkeypatch):
     assert asked == [1]
     asked.clear()
     long = " ".join(["word"] * 200)
-    sum_up(gar, [long] * 60, settings)
+    monkeypatch.setattr(type(gar.processor), "context_length", 1500)
+    sum_up(gar, [long] * 16, settings)
     assert len(asked) > 1
     assert asked[-1] == 1
     monkeypatch.setattr(type(gar.processor), "context_length", 600)

@@ -84,7 +84,8 @@ def test_no_answer_goes_to_the_wrong_id(seconds):
                 for row, object_id in enumerate(out.tracker_id):
                     text = out.data["description"][row]
                     assert not text or nearest(text, colors)[0] == object_id
-                if seconds == 0:
+                # The slow one lags behind, on however busy a machine, but gets there in the end.
+                if seconds == 0 or index % 6 == 0:
                     describer.wait(20)
         for one in given:
             assert nearest(one.text, colors)[0] == one.object_id
