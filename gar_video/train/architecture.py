@@ -24,7 +24,7 @@ class NanoSizes:
     vision_heads: int = 4
     pool: int = 2
     width: int = 128
-    depth: int = 8
+    depth: int = 9
     heads: int = 4
     mlp: int = 384
     context: int = 2048

@@ -55,6 +55,8 @@ _NEED = {
     "why stop": 1.3, "will leave": 1.8, "same way": 2.0, "moving start": 1.4, "moving end": 1.2,
 }  # fmt: skip
 
+#: Weight of a description: a dozen words of which each must be right.
+_TOLD = 3.0
 #: Kind, slots it names, what is asked for, key of the answer.
 Case = tuple[Kind, tuple[int, ...], str, str]
 
@@ -93,7 +95,7 @@ class RenderedAsker:
         for kind, slots, x, key in self._chosen(rng, self._cases(rng, sample), count):
             sample.questions.append(self._put(rng, sample, kind, slots, x, key))
         for slot in range(count):
-            if rng.random() < 0.5 / count:
+            if rng.random() < 0.7 / count:
                 self._describe(rng, sample, slot)
 
     def worth(self, sample: Sample) -> float:
@@ -197,15 +199,22 @@ class RenderedAsker:
             return
         else:
             answer = describe_object(rng, sample.truth, k + 1, "train")
-        sample.questions.append(self._question(sample, text, answer, "describe", (slot,)))
+        told = self._question(sample, text, answer, "describe", (slot,), weight=_TOLD)
+        sample.questions.append(told)
 
     def _question(
-        self, sample: Sample, text: str, answer: str, kind: str, slots: tuple[int, ...]
+        self,
+        sample: Sample,
+        text: str,
+        answer: str,
+        kind: str,
+        slots: tuple[int, ...],
+        weight: float = 1.0,
     ) -> Question:
         count = len(sample.objects)
         photo = sample.is_image and count == 1
         told = self._ids(answer, count, photo, answer=True)
-        return Question(self._ids(text, count, photo), told, kind, slots)
+        return Question(self._ids(text, count, photo), told, kind, slots, weight)
 
     def _ids(self, text: str, count: int, photo: bool, answer: bool = False) -> list[int]:
         key = (text + ("\0" if answer else ""), count, photo)

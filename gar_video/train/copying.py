@@ -7,6 +7,9 @@ clips a step it takes many hundred steps; a few hundred clips and one decomposit
 
 A head's values become those directions; its output writes them where the reading tokens' own states
 vary least, as loud as the states themselves.
+
+Whether two things are alike is a product: units of the comparing layer's gated MLP open where one
+thing has a colour and carry whether the other has it. A linear regression gives both factors.
 """
 
 from __future__ import annotations
@@ -16,7 +19,18 @@ from collections.abc import Sequence
 import torch
 
 from gar_video.model import GARModel
-from gar_video.train.guiding import ANSWERS, ASKED, FIRST, LAST, MENTIONS, MOST
+from gar_video.train.guiding import (
+    ANSWERS,
+    ASKED,
+    EACH,
+    FIRST,
+    LAST,
+    MENTIONS,
+    MOST,
+    PAIRS,
+    TO_FIRST,
+    TO_PREVIOUS,
+)
 from gar_video.train.language import Step
 from gar_video.train.packing import answer_begins, embed_packed, run_decoder, vision_tokens
 from gar_video.train.region_heads import CLASSES
@@ -27,6 +41,10 @@ _LOUDER = {
     "its place start": 1.3, "its place end": 1.3,
 }  # fmt: skip
 _RIDGE = 1e-2
+#: What is compared of two things.
+_ALIKE = ("color", "shape", "first", "last")
+#: Channels for each thing's look, and for what a pair's later thing is to others.
+_LOOK, _FIRST_PAIR, _LATER_PAIR = 20, 24, 16
 # A fact known of fewer things is left out.
 _FEWEST = 50
 
@@ -70,6 +88,64 @@ def copy_facts(model: GARModel, steps: Sequence[Step]) -> None:
     # Room for the answer's own state is left by giving the last thing fewer channels.
     values = [facts if n < MOST - 1 else facts[:, : width * 3 // 4] for n in range(MOST)]
     _write(model, ANSWERS, values, list(range(MOST)), torch.cat(answers))
+    copy_pairs(model, steps)
+
+
+@torch.no_grad()
+def copy_pairs(model: GARModel, steps: Sequence[Step]) -> None:
+    """Set the comparing layer so that answers about two things have what these are to each other.
+
+    Args:
+        model: The model, whose mentions know the facts.
+        steps: As for ``copy_facts``.
+    """
+    layer = model.language_model.layers[PAIRS]
+    layer.self_attn.v_proj.weight.zero_()
+    layer.self_attn.o_proj.weight.zero_()
+    layer.mlp.down_proj.weight.zero_()
+    tapped = [_run(model, step, PAIRS) for step in steps]
+    norm = layer.input_layernorm
+    found = torch.cat([norm(h)[step.guide.mentions] for step, h in zip(steps, tapped, strict=True)])
+    told = _joined([{n: s.truth.classes[n][s.guide.rows] for n in ASKED} for s in steps])
+    look = loudest(found, {name: told[name] for name in ("color", "shape", "size")}, _LOOK)
+    first = {name: classes for name, classes in told.items() if name.startswith("lead ")}
+    later = {name: classes for name, classes in told.items() if name.startswith("prev ")}
+    values = [look, look, loudest(found, first, _FIRST_PAIR), loudest(found, later, _LATER_PAIR)]
+    answers = [h[answer_begins(step.layout)] for step, h in zip(steps, tapped, strict=True)]
+    at = _write(model, PAIRS, values, [*EACH, TO_FIRST, TO_PREVIOUS], torch.cat(answers))
+
+    # The layer's MLP still adds nothing: what comes out is what its MLP is given.
+    tapped = [_run(model, step, PAIRS + 1) for step in steps]
+    norm = layer.post_attention_layernorm
+    both = zip(steps, tapped, strict=True)
+    states = torch.cat([norm(hidden)[step.guide.pairs[:, 0]] for step, hidden in both])
+    quiet, loud = _quietest(torch.cat(answers))
+    unit = 0
+    for name in _ALIKE:
+        one, other = (
+            torch.cat([step.truth.classes[name][step.guide.pairs[:, n]] for step in steps])
+            for n in (1, 2)
+        )
+        for number in range(CLASSES[name]):
+            known = (one >= 0) & (other >= 0)
+            if min(int((side[known] == number).sum()) for side in (one, other)) < _FEWEST // 5:
+                continue
+            gate, up = (
+                _solve_plain(states[known], (side[known] == number).float() * 2 - 1)
+                for side in (one, other)
+            )
+            layer.mlp.gate_proj.weight[unit] = 4 * gate
+            layer.mlp.up_proj.weight[unit] = up
+            layer.mlp.down_proj.weight[:, unit] = quiet[at] * loud / 3
+            unit += 1
+        at += 1
+
+
+def _solve_plain(states: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """Ridge regression of ``[N]`` on ``[N, D]`` without a constant: the MLP has none; ``[D]``."""
+    square = states.T @ states
+    ridge = _RIDGE * square.diagonal().mean() * torch.eye(len(square))
+    return torch.linalg.solve(square + ridge, states.T @ target)
 
 
 def loudest(states: torch.Tensor, facts: dict[str, torch.Tensor], rank: int) -> torch.Tensor:
@@ -89,12 +165,14 @@ def loudest(states: torch.Tensor, facts: dict[str, torch.Tensor], rank: int) -> 
     enough = min(_FEWEST, max(int((classes >= 0).sum()) for classes in facts.values()))
     for name, classes in facts.items():
         known = classes >= 0
-        if int(known.sum()) < enough:
+        if int(known.sum()) < max(enough, 1):
             continue
         target = torch.nn.functional.one_hot(classes[known], CLASSES[name]).float()
         spread = (target - target.mean(0)).std()
         own = states[known] - states[known].mean(0)
         maps.append(_solve(own, target) * _LOUDER.get(name, 1.0) / spread.clamp_min(1e-6))
+    if not maps:
+        return states.new_zeros(states.shape[1], 0)
     joint = torch.cat(maps, 1)  # [D, C]
     sizes, axes = torch.linalg.svd(centred @ joint, full_matrices=False)[1:]  # [C], [C, C]
     axes = axes[:rank][sizes[:rank] > 1e-4 * sizes[0]]  # one-hot classes sum up to nothing new
@@ -115,18 +193,28 @@ def _write(
     values: Sequence[torch.Tensor],
     heads: Sequence[int],
     readers: torch.Tensor,
-) -> None:
-    """Give heads their values, and outputs in directions in which ``readers`` vary least."""
+) -> int:
+    """Give heads their values, and outputs in directions in which ``readers`` vary least.
+
+    Returns:
+        How many directions are taken.
+    """
     attention, width = model.language_model.layers[layer].self_attn, _head_width(model)
-    centred = readers - readers.mean(0)
-    quiet = torch.linalg.eigh(centred.T @ centred)[1].T  # [D, D], quietest first
-    loud, at = readers.pow(2).mean().sqrt(), 0
+    quiet, loud = _quietest(readers)
+    at = 0
     for head, value in zip(heads, values, strict=True):
         count = value.shape[1]
         rows = slice(head * width, head * width + count)
         attention.v_proj.weight[rows] = value.T
         attention.o_proj.weight[:, rows] = quiet[at : at + count].T * loud
         at += count
+    return at
+
+
+def _quietest(readers: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return ``[D, D]`` directions, the quietest first, and how loud states are on average."""
+    centred = readers - readers.mean(0)
+    return torch.linalg.eigh(centred.T @ centred)[1].T, readers.pow(2).mean().sqrt()
 
 
 def _run(model: GARModel, step: Step, layers: int) -> torch.Tensor:

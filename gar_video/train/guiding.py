@@ -4,8 +4,9 @@ What is true of a thing stands, after a few layers, at its replayed regions. To 
 ``<Prompt1>`` has to find the regions of its thing among hundreds of tokens, and the answer's start
 has to find the mentions. Attention that begins evenly spread gets next to no gradient for this: it
 took most of a training to come about, badly. Here some heads of two layers are told outright where
-their weight belongs, and linear heads ask the mentions for what they should have found. Used in
-training only; the layers stay plain attention.
+their weight belongs, and linear heads ask the mentions for what they should have found. A third
+layer looks again, for what two things are to each other, and a fourth at the thing that is the
+answer. Used in training only; the layers stay plain attention.
 """
 
 from __future__ import annotations
@@ -22,12 +23,18 @@ from gar_video.train.packing import Layout, answer_begins
 from gar_video.train.region_heads import CLASSES, RegionTruth
 from gar_video.train.samples import Sample
 
-#: Layers whose heads are shown where to look: mentions at regions, then answers at mentions.
-MENTIONS, ANSWERS = 4, 5
+#: Layers whose heads are shown where to look: mentions at regions, then answers at mentions, again
+#: for comparing two, and at the one of three that is asked for.
+MENTIONS, ANSWERS, PAIRS, CHOSEN = 4, 5, 6, 7
 #: Heads of the first that look at a thing's last region, and the one that looks at its first.
 LAST, FIRST = (0, 1), 2
 #: Things whose mentions an answer's start is shown; a head for each.
 MOST = 3
+#: Heads of the third that look at a pair's things, and those that look at its later thing for what
+#: it is to the prompt's first thing, and to the one before it.
+EACH, TO_FIRST, TO_PREVIOUS = (0, 1), 2, 3
+#: Head of the fourth that looks at the thing that is the answer.
+ANSWER = 0
 #: Facts of a thing's last region that a mention is asked for.
 ASKED = tuple(name for name in CLASSES if name not in ("slot", "frame", "step", "relation"))
 
@@ -59,11 +66,14 @@ class Guide:
         mentions: ``[N]`` flat indices of the mentions (of answers' starts, where a question
             mentions nobody).
         rows: ``[N]`` the last region of the thing that each means.
+        pairs: ``[P, 3]`` of each question about two things: flat index of its answer's start, and
+            the last regions of the two.
     """
 
     gazes: list[Gaze]
     mentions: torch.Tensor
     rows: torch.Tensor
+    pairs: torch.Tensor
 
 
 @dataclass
@@ -102,7 +112,8 @@ def draw_guide(
     begins = layout.begins.tolist()
     answers = answer_begins(layout).tolist() if begins else []
     looks: dict[tuple[int, int], list[tuple[int, list[int]]]] = defaultdict(list)
-    mentions, rows, number, row = list[int](), list[int](), 0, 0
+    mentions, rows, pairs = list[int](), list[int](), list[tuple[int, int, int]]()
+    number, row = 0, 0
     for sample in samples:
         things = _things(sample, row, per_tile)
         row += len(sample.prompt.regions)
@@ -119,15 +130,37 @@ def draw_guide(
                 looks[MENTIONS, FIRST].append((token, things[slot].first))
                 mentions.append(token)
                 rows.append(things[slot].row)
+            places: dict[int, list[int]] = {slot: [] for slot in question.slots}
+            for token, slot in named:
+                places.setdefault(slot, []).append(longest + (token % width - longest) % chunk)
             for head, slot in enumerate(question.slots[:MOST]):
-                columns = [
-                    longest + (token % width - longest) % chunk
-                    for token, whose in named
-                    if whose == slot
-                ]
-                looks[ANSWERS, head].append((answer, columns or things[slot].last))
+                looks[ANSWERS, head].append((answer, places[slot] or things[slot].last))
+            own = [longest + (answer % width - longest) % chunk]
+            for head, slot_or_none in enumerate(_compared(question.slots)):
+                # Who has nothing to look at looks at the prompt's first token.
+                there = [0] if slot_or_none is None else places[slot_or_none] or own
+                looks[PAIRS, head].append((answer, there))
+            if len(question.slots) == 2:
+                first, second = question.slots
+                pairs.append((answer, things[first].row, things[second].row))
+            said = {slots[t] for t in question.answer if t in slots}
+            if len(question.slots) == 3 and len(said) == 1 and (there := places[min(said)]):
+                looks[CHOSEN, ANSWER].append((answer, there))
     gazes = [_gaze(layer, head, found) for (layer, head), found in looks.items()]
-    return Guide(gazes, torch.tensor(mentions).long(), torch.tensor(rows).long())
+    return Guide(
+        gazes,
+        torch.tensor(mentions).long(),
+        torch.tensor(rows).long(),
+        torch.tensor(pairs).long().reshape(-1, 3),
+    )
+
+
+def _compared(slots: Sequence[int]) -> tuple[int | None, ...]:
+    """Return whom each head of the comparing layer is to look at."""
+    if len(slots) != 2:
+        return (slots[0] if len(slots) == 1 else None, None, None, None)
+    early, late = sorted(slots)
+    return (*slots, late if early == 0 else None, late if 0 < early == late - 1 else None)
 
 
 def _gaze(layer: int, head: int, found: list[tuple[int, list[int]]]) -> Gaze:

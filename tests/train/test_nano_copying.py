@@ -5,12 +5,13 @@ from itertools import islice
 import pytest
 import torch
 
+from gar_video.model import GARModel
 from gar_video.processor import GARProcessor
 from gar_video.train import copying
 from gar_video.train.architecture import build_model
 from gar_video.train.asking import RenderedAsker
-from gar_video.train.guiding import ANSWERS, MENTIONS
-from gar_video.train.language import Stage, draw_steps
+from gar_video.train.guiding import ANSWERS, MENTIONS, PAIRS
+from gar_video.train.language import Stage, Step, draw_steps
 from gar_video.train.region_heads import CLASSES
 from gar_video.train.shipped import nano_processor
 
@@ -62,10 +63,14 @@ def test_guided_heads_pass_on_what_their_goals_hold(processor: GARProcessor) -> 
     steps = list(islice(draw_steps((5,), processor, stage, RenderedAsker(processor, 4)), 3))
     copying.copy_facts(model, steps)
     changed = {name for name, p in model.named_parameters() if not torch.equal(p, before[name])}
-    assert changed == {
-        f"mllm.model.language_model.layers.{layer}.self_attn.{part}_proj.weight"
-        for layer in (MENTIONS, ANSWERS)
-        for part in "vo"
+    decoder = "mllm.model.language_model.layers"
+    assert changed - {f"{decoder}.{PAIRS}.mlp.{part}_proj.weight" for part in ("gate", "up")} == {
+        *(
+            f"{decoder}.{layer}.self_attn.{part}_proj.weight"
+            for layer in (MENTIONS, ANSWERS, PAIRS)
+            for part in "vo"
+        ),
+        f"{decoder}.{PAIRS}.mlp.down_proj.weight",
     }
     for layer, heads in ((MENTIONS, 3), (ANSWERS, 3)):
         attention = model.language_model.layers[layer].self_attn
@@ -80,3 +85,44 @@ def test_guided_heads_pass_on_what_their_goals_hold(processor: GARProcessor) -> 
         gram = written.T @ written
         loud = float(gram[0, 0])
         assert torch.allclose(gram, loud * torch.eye(len(gram)), atol=1e-3 * loud)
+
+
+def test_units_of_the_comparing_layer_tell_whether_two_are_alike(processor: GARProcessor) -> None:
+    """Where the mentions say the facts plainly, the answers' states tell what is the same."""
+    torch.manual_seed(0)
+    model = build_model(processor.config)
+    stage = Stage("x", 1, frames={1: 1.0}, objects={2: 1.0}, tokens=3000)
+    steps = list(islice(draw_steps((6,), processor, stage, RenderedAsker(processor, 6)), 16))
+    width = model.get_input_embeddings().weight.shape[1]
+    codes = {n: torch.randn(CLASSES[n], width) for n in ("color", "shape")}
+
+    def told(model: GARModel, step: Step, layers: int) -> torch.Tensor:
+        """Hidden states as they would be if the layers before had done their work."""
+        hidden = 0.3 * torch.randn(step.layout.ids.numel(), width)
+        for name, code in codes.items():
+            classes = step.truth.classes[name]
+            hidden[step.guide.mentions] += code[classes[step.guide.rows]]
+            if layers > PAIRS:
+                # What the layer's heads bring: both things' facts, in halves of their own.
+                for half, n in ((slice(0, width // 2), 1), (slice(width // 2, width), 2)):
+                    rows = step.guide.pairs[:, n]
+                    hidden[step.guide.pairs[:, 0], half] += code[classes[rows], half]
+        return hidden
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(copying, "_run", told)
+        copying.copy_pairs(model, steps)
+        mlp = model.language_model.layers[PAIRS].mlp
+        norm = model.language_model.layers[PAIRS].post_attention_layernorm
+        added, alike = [], []
+        for step in steps:
+            states = norm(told(model, step, PAIRS + 1)[step.guide.pairs[:, 0]])
+            added.append(mlp(states).detach())
+            color = step.truth.classes["color"]
+            alike.append(color[step.guide.pairs[:, 1]] == color[step.guide.pairs[:, 2]])
+    said, true = torch.cat(added), torch.cat(alike)
+    assert 20 < int(true.sum()) < len(true) - 20
+    way = said[true].mean(0) - said[~true].mean(0)
+    scores = said @ way
+    middle = (scores[true].mean() + scores[~true].mean()) / 2
+    assert float(((scores > middle) == true).float().mean()) > 0.85

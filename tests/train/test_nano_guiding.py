@@ -6,7 +6,17 @@ import torch
 
 from gar_video.processor import GARProcessor
 from gar_video.train.asking import RenderedAsker
-from gar_video.train.guiding import ANSWERS, MENTIONS, Gaze, Guide, MentionHeads, Watch, draw_guide
+from gar_video.train.guiding import (
+    ANSWERS,
+    CHOSEN,
+    MENTIONS,
+    PAIRS,
+    Gaze,
+    Guide,
+    MentionHeads,
+    Watch,
+    draw_guide,
+)
 from gar_video.train.packing import Layout, answer_begins, lay_out
 from gar_video.train.region_heads import region_truth
 from gar_video.train.samples import Plan, Sample, draw_sample, pack
@@ -63,8 +73,10 @@ def test_tokens_are_shown_what_they_mean(processor: GARProcessor, plan: Plan) ->
     half = processor.config.tokens_per_tile // 2
     numbers = [1] if plan.is_image else list(range(plan.num_objects))
     answers = set(answer_begins(layout).tolist())
-    assert {gaze.layer for gaze in guide.gazes} == {MENTIONS, ANSWERS}
+    assert {gaze.layer for gaze in guide.gazes} - {CHOSEN} == {MENTIONS, ANSWERS, PAIRS}
     for gaze in guide.gazes:
+        if gaze.layer in (PAIRS, CHOSEN):
+            continue
         for token, places, ids in _looked_at(gaze, layout):
             row = token // width
             if gaze.layer == ANSWERS:
@@ -87,6 +99,42 @@ def test_tokens_are_shown_what_they_mean(processor: GARProcessor, plan: Plan) ->
             assert t == (own[0] if (gaze.layer, gaze.head) == (MENTIONS, 2) else own[-1])
 
 
+def test_pairs_are_looked_at_again_and_the_answer_of_three(processor: GARProcessor) -> None:
+    samples, layout, guide = _drawn(processor, Plan(4, 3))
+    questions = [question for sample in samples for question in sample.questions]
+    answers, prompt_ids = answer_begins(layout).tolist(), _prompt_ids(processor)
+    asked, chosen = dict(zip(answers, questions, strict=True)), 0
+    for gaze in guide.gazes:
+        if gaze.layer not in (PAIRS, CHOSEN):
+            continue
+        for token, places, ids in _looked_at(gaze, layout):
+            question, seen = asked[token], {ids[0]} & set(prompt_ids)
+            first_token = layout.ids.flatten()[token // layout.ids.shape[1] * layout.ids.shape[1]]
+            nobody = ids == [int(first_token)]
+            if gaze.layer == CHOSEN:
+                chosen += 1
+                assert len(question.slots) == 3
+                assert seen == set(question.answer) & set(prompt_ids)
+                continue
+            slots = question.slots
+            early, late = sorted(slots) if len(slots) == 2 else (None, None)
+            whom = {
+                0: slots[0] if len(slots) < 3 else None,
+                1: slots[1] if len(slots) == 2 else None,
+                2: late if early == 0 else None,
+                3: late if early and early == late - 1 else None,
+            }[gaze.head]
+            if whom is None:
+                assert nobody
+            else:
+                assert seen == {prompt_ids[whom]} or places == [token]
+    assert chosen
+    assert sum(len(question.slots) == 2 for question in questions) == len(guide.pairs) > 0
+    regions = [slot for sample in samples for slot, _, _ in sample.prompt.regions]
+    for token, one, other in guide.pairs.tolist():
+        assert (regions[one], regions[other]) == asked[token].slots
+
+
 def test_even_attention_has_its_share_in_the_right_place(processor: GARProcessor) -> None:
     _, layout, guide = _drawn(processor, Plan(4, 2))
     watch = Watch(guide, layout)
@@ -106,7 +154,7 @@ def test_looking_away_costs_and_looking_there_is_free(processor: GARProcessor) -
     _, layout, guide = _drawn(processor, Plan(4, 2))
     gaze = guide.gazes[0]
     rows, starts, _ = layout.seen_by(gaze.tokens)
-    one = Guide([gaze], guide.mentions, guide.rows)
+    one = Guide([gaze], guide.mentions, guide.rows, guide.pairs)
     # Keys of its own for the first token's goal; all queries ask for just that.
     query = torch.zeros(len(layout.ids), 4, layout.ids.shape[1], 8)
     query[..., 0] = 100.0

@@ -116,7 +116,7 @@ def test_packed_losses_are_those_of_each_question_alone(
             cache = decoder.prefill(model.embed(inputs))
         for question in sample.questions:
             score = decoder.log_likelihoods(cache, [question.ids], [question.answer])[0]
-            share = min(1.0, 4 / len(question.answer))
+            share = question.weight * min(1.0, 4 / len(question.answer))
             alone.append((-score * share, len(question.answer) * share))
     total, weight = np.sum(alone, axis=0)
     assert float(packed) == pytest.approx(total / weight, rel=1e-4)
