@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -73,36 +74,55 @@ def quiet() -> Iterator[None]:
             os.environ["TQDM_DISABLE"] = before
 
 
-def track_ours(tracker: Any, folder: Path, num_objects: int, mode: str = "exact") -> list[Any]:
-    """Track with ours; return per frame the masks' packed bits, by object."""
+def follow_ours(
+    tracker: Any, folder: Path, num_objects: int, mode: str = "exact"
+) -> Iterator[list[Any]]:
+    """Track with ours; yield per frame the masks' packed bits, by object."""
     from gar_video import Box, Video
 
+    tracker = copy.copy(tracker)
     tracker.mode = mode
     prompts = [Box(0, box, object_id) for object_id, box in boxes(num_objects).items()]
-    masks = []
     with Video(folder) as video:
         for _, found in tracker.stream(video, prompts):
             seen = dict(zip(found.tracker_id.tolist(), found.mask, strict=True))
             empty = np.zeros(SIZE[::-1], bool)
-            masks.append([np.packbits(seen.get(k, empty)) for k in range(1, num_objects + 1)])
-    return masks
+            yield [np.packbits(seen.get(k, empty)) for k in range(1, num_objects + 1)]
+
+
+def track_ours(tracker: Any, folder: Path, num_objects: int, mode: str = "exact") -> list[Any]:
+    """Track with ours; return per frame the masks' packed bits, by object."""
+    return list(follow_ours(tracker, folder, num_objects, mode))
+
+
+def follow_official(tracker: Any, folder: Path, num_objects: int) -> Iterator[list[Any]]:
+    """Track with sam2's own calls on the same weights; yield the same."""
+    import torch
+
+    predictor = official_of(tracker)
+    enabled = tracker.dtype != torch.float32
+
+    def casting() -> Any:
+        # Entered anew each time: another contender may run between two frames.
+        return torch.autocast(tracker.device.type, tracker.dtype, enabled=enabled)
+
+    with quiet(), casting():
+        state = predictor.init_state(str(folder))
+        for object_id, box in boxes(num_objects).items():
+            predictor.add_new_points_or_box(state, 0, object_id, box=np.float32(box))
+        frames = predictor.propagate_in_video(state)
+    while True:
+        with quiet(), casting():
+            found = next(frames, None)
+            if found is None:
+                return
+            seen = (found[2][:, 0] > 0).cpu().numpy()
+        yield [np.packbits(mask) for mask in seen]
 
 
 def track_official(tracker: Any, folder: Path, num_objects: int) -> list[Any]:
     """Track with sam2's own calls on the same weights; return the same."""
-    import torch
-
-    predictor = official_of(tracker)
-    masks = []
-    enabled = tracker.dtype != torch.float32
-    with quiet(), torch.autocast(tracker.device.type, tracker.dtype, enabled=enabled):
-        state = predictor.init_state(str(folder))
-        for object_id, box in boxes(num_objects).items():
-            predictor.add_new_points_or_box(state, 0, object_id, box=np.float32(box))
-        for _, _, logits in predictor.propagate_in_video(state):
-            seen = (logits[:, 0] > 0).cpu().numpy()
-            masks.append([np.packbits(mask) for mask in seen])
-    return masks
+    return list(follow_official(tracker, folder, num_objects))
 
 
 def different_pixels(a: Sequence[Any], b: Sequence[Any]) -> int:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -129,4 +130,70 @@ def paired(
             result.outputs[name] = output
             if turn >= 0:
                 result.seconds[name].append(seconds)
+    return result
+
+
+def paired_steps(
+    contenders: Mapping[str, Callable[[], Iterator[Any]]],
+    *,
+    repeats: int,
+    block: int = 10,
+    clock: str = "process",
+    warm: int = 1,
+    synchronize: Callable[[], None] | None = None,
+) -> Paired:
+    """Let contenders that work step by step take turns of a few steps each.
+
+    A minute of one against a minute of the other compares two minutes of the machine as well. Here
+    all of a round go through their steps together, so that what slows one slows the others.
+
+    Args:
+        contenders: Name to what starts it and yields once a step; ratios are against the first.
+        repeats: Rounds that count; of each, a contender's seconds are the sum of its turns.
+        block: Steps a turn.
+        clock: As for ``paired``.
+        warm: Rounds before those.
+        synchronize: As for ``paired``.
+
+    Returns:
+        The seconds of each round, and all that was yielded.
+
+    Raises:
+        ValueError: As for ``paired``.
+    """
+    if not contenders or repeats < 1 or block < 1:
+        raise ValueError("expected at least one contender, one repeat and one step a turn")
+    if clock not in CLOCKS:
+        raise ValueError(f"clock {clock!r}; expected one of {', '.join(CLOCKS)}")
+    read = time.process_time if clock == "process" else time.perf_counter
+    wait = synchronize or (lambda: None)
+    result = Paired(clock, {name: [] for name in contenders})
+    for turn in range(-warm, repeats):
+        seconds = dict.fromkeys(contenders, 0.0)
+        outputs: dict[str, list[Any]] = {name: [] for name in contenders}
+        running: dict[str, Iterator[Any]] = {}
+        waiting, turns = list(contenders), 0
+        while waiting:
+            order = waiting[::-1] if turns % 2 else waiting
+            turns += 1
+            for name in list(order):
+                gc.collect()
+                gc.disable()
+                try:
+                    wait()
+                    began = read()
+                    if name not in running:
+                        running[name] = contenders[name]()
+                    found = list(itertools.islice(running[name], block))
+                    wait()
+                    seconds[name] += read() - began
+                finally:
+                    gc.enable()
+                outputs[name] += found
+                if len(found) < block:
+                    waiting.remove(name)
+        if turn >= 0:
+            result.outputs = dict(outputs)
+            for name in contenders:
+                result.seconds[name].append(seconds[name])
     return result

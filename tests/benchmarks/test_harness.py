@@ -68,6 +68,28 @@ def test_contenders_take_turns_and_ratios_are_of_a_round(part, monkeypatch):
     assert timed.outputs == {"a": "A", "b": "B"}
 
 
+def test_contenders_that_step_take_turns_of_a_few(part, monkeypatch):
+    timing, order, clock = part("_timing"), [], [0.0]
+    monkeypatch.setattr(timing.time, "process_time", lambda: clock[0])
+
+    def contender(name, steps, cost):
+        def work():
+            clock[0] += 10 * cost  # the start counts as well
+            for step in range(steps):
+                order.append(name)
+                clock[0] += cost
+                yield f"{name}{step}"
+
+        return work
+
+    timed = timing.paired_steps(
+        {"a": contender("a", 5, 1.0), "b": contender("b", 3, 2.0)}, repeats=2, block=2, warm=0
+    )
+    assert "".join(order) == 2 * "aabbbaaa"
+    assert timed.seconds == {"a": [15.0, 15.0], "b": [26.0, 26.0]}
+    assert timed.outputs == {"a": ["a0", "a1", "a2", "a3", "a4"], "b": ["b0", "b1", "b2"]}
+
+
 @pytest.mark.parametrize(
     "given",
     [{"contenders": {}, "repeats": 1}, {"contenders": {"a": int}, "repeats": 0},
@@ -77,6 +99,8 @@ def test_contenders_take_turns_and_ratios_are_of_a_round(part, monkeypatch):
 def test_bad_pairings_are_refused(given, part):
     with pytest.raises(ValueError):
         part("_timing").paired(**given)
+    with pytest.raises(ValueError):
+        part("_timing").paired_steps(**given)
 
 
 @pytest.mark.parametrize("power", [0.0, 1.0, 2.0], ids=["flat", "in proportion", "square"])
