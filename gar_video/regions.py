@@ -17,14 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from gar_video.errors import TracksError
-from gar_video.masks import (
-    Counts,
-    box_of_counts,
-    counts_of_rectangle,
-    pack,
-    pixels_of_box,
-    unpack,
-)
+from gar_video.masks import pixels_of_box
+from gar_video.runs import Counts, box_of_counts, counts_of_rectangle, pack, unpack
 
 BadBoxes: TypeAlias = Literal["clip", "refuse", "drop"]
 """What to do with boxes that do not fit.

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from gar_video.masks import RLE, BoolMask, mask_of_counts, pack
+from gar_video.masks import RLE
 from gar_video.regions import RegionColumns, check_frame
+from gar_video.runs import BoolMask, mask_of_counts, pack
 
 
 class Track:

@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from gar_video.errors import TracksError
-from gar_video.masks import BoolMask
 from gar_video.regions import BadBoxes, check_frame, whole
+from gar_video.runs import BoolMask
 from gar_video.track import Track
 
 if TYPE_CHECKING:

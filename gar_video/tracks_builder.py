@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gar_video.errors import TracksError
-from gar_video.masks import check_resolution, counts_of_mask, counts_of_segmentation
+from gar_video.masks import counts_of_segmentation
 from gar_video.regions import (
     MAX_FRAMES,
     BadBoxes,
@@ -19,6 +19,7 @@ from gar_video.regions import (
     fit_box,
     whole,
 )
+from gar_video.runs import check_resolution, counts_of_mask
 from gar_video.track import Track
 from gar_video.tracks import Tracks
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from gar_video import masks
+from gar_video import masks, runs
 from gar_video.errors import TracksError
 
 coco = pytest.importorskip("pycocotools.mask")
@@ -196,8 +196,8 @@ def test_from_box(box, expected):
     if expected is not None:
         x_0, y_0, x_1, y_1 = expected
         assert mask.sum() == (x_1 - x_0) * (y_1 - y_0)
-        counts = masks.counts_of_rectangle(expected, WH)
-        assert masks.pack(counts).decode() == masks.encode(mask)["counts"]
+        counts = runs.counts_of_rectangle(expected, WH)
+        assert runs.pack(counts).decode() == masks.encode(mask)["counts"]
 
 
 @pytest.mark.parametrize("box", [(0, 0, float("nan"), 1), (0, 0, 1), (0, float("inf"), 1, 1)])

@@ -148,7 +148,7 @@ def _source(
     sequence: str | None,
 ) -> Source:
     from gar_video.formats.source import Source
-    from gar_video.masks import check_resolution
+    from gar_video.runs import check_resolution
 
     if resolution_wh is not None:
         resolution_wh = check_resolution(resolution_wh)

@@ -20,8 +20,9 @@ import numpy as np
 from gar_video.errors import TracksError
 from gar_video.formats.keyframes import Keyframe, Shape, add_tracks
 from gar_video.formats.source import Format, Source
-from gar_video.masks import RLE, check_resolution, encode
+from gar_video.masks import RLE, encode
 from gar_video.regions import check_frame
+from gar_video.runs import check_resolution
 from gar_video.tracks import Tracks
 
 _MAX_DEPTH = 64

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gar_video.errors import TracksError
-from gar_video.masks import check_resolution
+from gar_video.runs import check_resolution
 
 _LAST_NUMBER = re.compile(r"(\d+)\D*$")
 

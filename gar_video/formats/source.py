@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from gar_video.errors import TracksError
-from gar_video.masks import check_resolution
 from gar_video.regions import BadBoxes, whole
+from gar_video.runs import check_resolution
 from gar_video.tracks import Tracks
 from gar_video.tracks_builder import TracksBuilder
 
