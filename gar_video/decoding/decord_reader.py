@@ -137,7 +137,9 @@ class DecordReader:
                 self._video = self._decord.VideoReader(str(self._pyav.path))
                 if len(self._video) != len(self._pyav.index):
                     return None
-            image: Image = self._video[index].asnumpy()
+            found = self._video[index]
+            # What decord gives out is everybody's choice: sam2 sets its "bridge" to torch.
+            image: Image = found.asnumpy() if hasattr(found, "asnumpy") else np.asarray(found)
         except Exception:  # decord raises several kinds, RuntimeError and its own among them
             return None
         width, height = self._pyav.resolution_wh

@@ -78,6 +78,18 @@ def test_both_backends_give_the_same_frames(clip, served, name):
     assert N - 13 <= max(served) < N - 1 or name in ("h264-all-intra", "mjpeg", "mjpeg-mov")
 
 
+@needs_decord
+def test_frames_are_the_same_whatever_bridge_others_set(clip, served):
+    """sam2 tells decord to give out torch tensors, for the whole process."""
+    decord.bridge.set_bridge("torch")
+    try:
+        with Video(clip("h264"), backend="decord") as video:
+            assert media.numbers_of(video.frames(range(N))) == list(range(N))
+    finally:
+        decord.bridge.reset_bridge()
+    assert served[:20] == list(range(20))
+
+
 UNSOUND = {
     "av1": "codec is libdav1d",
     "vp8": "codec is vp8",
