@@ -28,6 +28,7 @@ without area or wholly outside; ``"refuse"`` refuses the former too; ``"drop"`` 
 the latter out (the object counts as not visible in that frame).
 """
 
+_DEFLATED = 0x78  # begins what zlib.compress makes; COCO's characters end before it
 MAX_FRAMES = 10_000_000  # about four days at 30 frames a second
 
 
@@ -115,8 +116,8 @@ class RegionColumns:
         scores: ``(N,)`` float64, NaN for none.
         starts: ``(N,)`` int64, where a row's mask begins in ``blob``.
         lengths: ``(N,)`` int64, how many bytes it takes; 0 for a region that is a box.
-        blob: Deflated RLE counts. Shared with the writer, which only ever appends, and with every
-            window and subset.
+        blob: RLE counts, deflated if they were counted here. Shared with the writer, which only
+            ever appends, and with every window and subset.
     """
 
     frames: npt.NDArray[np.int64]
@@ -154,7 +155,15 @@ class RegionColumns:
         if self.lengths[row] == 0:
             return None
         start = self.starts[row]
-        return zlib.decompress(self.blob[start : start + self.lengths[row]])
+        return _inflated(self.blob[start : start + self.lengths[row]])
+
+    def all_packed(self) -> list[bytes | None]:
+        """Compressed RLE counts of all rows; None where the region is a box."""
+        parts = zip(self.starts.tolist(), self.lengths.tolist(), strict=True)
+        return [
+            _inflated(self.blob[start : start + length]) if length else None
+            for start, length in parts
+        ]
 
     def counts(self, row: int, resolution_wh: tuple[int, int]) -> Counts:
         """Run lengths of a row, a box drawn as the rectangle of its pixels."""
@@ -174,6 +183,10 @@ class RegionColumns:
             and np.array_equal(self.lengths == 0, other.lengths == 0)
             and all(self.packed(row) == other.packed(row) for row in range(len(self.frames)))
         )
+
+
+def _inflated(packed: bytearray) -> bytes:
+    return zlib.decompress(packed) if packed[0] == _DEFLATED else bytes(packed)
 
 
 class RegionWriter:
@@ -205,6 +218,23 @@ class RegionWriter:
         assert pixels is not None, "fit_box lets none outside pass"
         x_0, y_0, x_1, y_1 = pixels
         self._append(frame, xyxy, (x_1 - x_0) * (y_1 - y_0), score, b"")
+
+    def add_codes(
+        self, frames: Sequence[int], codes: Sequence[bytes], numbers: npt.NDArray[np.float64]
+    ) -> None:
+        """Append masks that were checked and measured; none is empty.
+
+        Args:
+            frames: 0-based frames.
+            codes: Compressed counts as ``runs.pack`` writes them. They are not deflated: that
+                takes longer than all else about them.
+            numbers: ``(N, 6)`` float64, their boxes, areas and scores.
+        """
+        self._frames.extend(frames)
+        self._numbers += numbers.tobytes()
+        for code in codes:
+            self._blob += code
+            self._ends.append(len(self._blob))
 
     def _append(
         self, frame: int, box: Sequence[float], area: int, score: float, packed: bytes

@@ -101,6 +101,11 @@ class Track:
         width, height = self.resolution_wh
         return {"size": [height, width], "counts": packed.decode("ascii")}
 
+    def codes(self) -> list[str | None]:
+        """Compressed RLE counts of all regions, ``(len(frames),)``; None where one is a box."""
+        packed = self._columns.all_packed()
+        return [None if code is None else code.decode("ascii") for code in packed]
+
     def box_xyxy(self, frame: int) -> npt.NDArray[np.float64] | None:
         """Box in pixel edges, ``(4,)`` float64: the mask's tight one, or the tracker's own."""
         row = self._row(frame)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections import Counter
-from typing import Any
+from collections.abc import Iterable, Sequence
+from itertools import chain, groupby
+from types import NoneType
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from gar_video.codes import measure
 from gar_video.errors import TracksError
 from gar_video.masks import counts_of_segmentation
 from gar_video.regions import (
@@ -22,6 +27,28 @@ from gar_video.regions import (
 from gar_video.runs import check_resolution, counts_of_mask
 from gar_video.track import Track
 from gar_video.tracks import Tracks
+
+_BATCH = 512  # masks that are checked at once
+
+
+class GivenMask(NamedTuple):
+    """A mask for ``TracksBuilder.add_masks``: what ``add_mask`` takes, and its place in the source.
+
+    Attributes:
+        frame: 0-based frame.
+        object_id: Whose mask it is.
+        mask: ``(H, W)``, or anything ``masks.as_rle`` takes.
+        score: The tracker's score, if it gave one.
+        label: A word for the object.
+        where: Begins the message where the mask is refused, such as ``"line 7: "``.
+    """
+
+    frame: Any
+    object_id: Any
+    mask: Any
+    score: float | None = None
+    label: str | None = None
+    where: str = ""
 
 
 class TracksBuilder:
@@ -70,10 +97,7 @@ class TracksBuilder:
 
     def add_object(self, object_id: Any, label: str | None = None) -> None:
         """Make an object known, perhaps never visible, or give it a label."""
-        key = self._key(object_id)
-        self._writer(key)
-        if label is not None:
-            self._labels.setdefault(key, Counter())[str(label)] += 1
+        self._writer(self._key(object_id), label)
 
     def add_mask(
         self,
@@ -100,10 +124,112 @@ class TracksBuilder:
                 counts = counts_of_segmentation(mask, self.resolution_wh)
         except TracksError as error:
             raise TracksError(f"object {object_id} in frame {frame}: {error}") from None
-        self.add_object(object_id, label)
-        if not self._writer(key).add_mask(frame, counts, _score(score)):
+        if not self._writer(key, label).add_mask(frame, counts, _score(score)):
             self._emptied.add(key)
         self.last_frame = max(self.last_frame, frame)
+
+    def add_masks(self, masks: Iterable[GivenMask]) -> None:
+        """Add masks as ``add_mask`` does, fast where they come as compressed RLE.
+
+        Raises:
+            TracksError: As ``add_mask``, for the first mask that is refused; those before it, and
+                perhaps some after it, were taken.
+        """
+        batch: list[GivenMask] = []
+        try:
+            for given in masks:
+                batch.append(given)
+                if len(batch) == _BATCH:
+                    full, batch = batch, []
+                    self._add_batch(full)
+        finally:  # of several errors the first one counts, also where ``masks`` itself raises
+            self._add_batch(batch)
+
+    def _add_batch(self, batch: list[GivenMask]) -> None:
+        if not batch:
+            return
+        frames, ids, masks, scores, labels, _ = zip(*batch, strict=True)
+        counts = _plain_counts(masks, self.resolution_wh)
+        if counts is not None and self._take(frames, ids, counts, scores, labels):
+            return
+        for given in batch:
+            try:
+                self.add_mask(*given[:-1])
+            except TracksError as error:
+                raise TracksError(f"{given.where}{error}") from None
+
+    def add_codes(
+        self,
+        object_id: Any,
+        frames: Sequence[Any],
+        counts: Sequence[Any],
+        scores: Sequence[float | None],
+    ) -> None:
+        """Add an object's masks by their RLE counts alone, as ``add_mask`` adds each.
+
+        Args:
+            object_id: Whose masks they are.
+            frames: 0-based frames.
+            counts: RLE counts of masks of the video's size, as many.
+            scores: The tracker's scores, None where it gave none, as many.
+
+        Raises:
+            TracksError: As ``add_masks``.
+        """
+        width, height = self.resolution_wh
+        for first in range(0, len(frames), _BATCH):
+            part = slice(first, first + _BATCH)
+            columns = frames[part], counts[part], scores[part]
+            count = len(columns[0])
+            if self._take(columns[0], [object_id] * count, columns[1], columns[2], [None] * count):
+                continue
+            for frame, own_counts, score in zip(*columns, strict=True):
+                rle = {"size": [height, width], "counts": own_counts}
+                self.add_mask(frame, object_id, rle, score)
+
+    def _take(
+        self,
+        frames: Sequence[Any],
+        ids: Sequence[Any],
+        counts: Sequence[Any],
+        scores: Sequence[Any],
+        labels: Sequence[str | None],
+    ) -> bool:
+        """Add masks at once if all about them is plain; False leaves them to ``add_mask``."""
+        if not (
+            _types(frames) == {int}
+            and 0 <= min(frames) <= max(frames) < (self.num_frames or MAX_FRAMES)
+            and _types(ids) <= {int, str}
+            and _types(scores) <= {float, NoneType}
+            and not {math.inf, -math.inf}.intersection(scores)
+        ):
+            return False
+        try:
+            keys = {object_id: self._key(object_id) for object_id in dict.fromkeys(ids)}
+        except TracksError:
+            return False
+        if _types(counts) == {str} and all(map(str.isascii, counts)):
+            counts = list(map(str.encode, counts))
+        measured = measure(counts, self.resolution_wh) if _types(counts) == {bytes} else None
+        if measured is None:
+            return False
+        areas, boxes = measured
+        numbers = np.column_stack([boxes, areas, np.array(scores, np.float64)])
+        first = 0
+        for (object_id, label), run in groupby(zip(ids, labels, strict=True)):
+            end = first + len(list(run))
+            key = keys[object_id]
+            writer = self._writer(key, label, end - first)
+            rows = np.flatnonzero(areas[first:end]) + first
+            if len(rows) < end - first:
+                self._emptied.add(key)
+            kept = rows.tolist()
+            writer.add_codes(
+                [frames[row] for row in kept], [counts[row] for row in kept], numbers[rows]
+            )
+            first = end
+        self.last_frame = max(self.last_frame, *frames)
+        return True
 
     def add_box(
         self,
@@ -122,11 +248,11 @@ class TracksBuilder:
         frame, key = check_frame(frame, self.num_frames), self._key(object_id)
         where = f"object {object_id} in frame {frame}"
         box = fit_box(xyxy, self.resolution_wh, self._bad_boxes, where)
-        self.add_object(object_id, label)
+        writer = self._writer(key, label)
         if box is None:
             self.num_dropped_boxes += 1
         else:
-            self._writer(key).add_box(frame, box, _score(score))
+            writer.add_box(frame, box, _score(score))
         self.last_frame = max(self.last_frame, frame)
 
     def see_frame(self, frame: Any) -> None:
@@ -176,7 +302,12 @@ class TracksBuilder:
             ignored=ignored,
         )
 
-    def _writer(self, key: int | str) -> RegionWriter:
+    def _writer(
+        self, key: int | str, label: str | None = None, num_labels: int = 1
+    ) -> RegionWriter:
+        """Writer of an object that is made known; its label is counted."""
+        if label is not None:
+            self._labels.setdefault(key, Counter())[str(label)] += num_labels
         if key not in self._writers:
             self._writers[key] = RegionWriter(self.resolution_wh)
         return self._writers[key]
@@ -217,6 +348,23 @@ class TracksBuilder:
             numbers[key] = free
             free += 1
         return numbers
+
+
+def _plain_counts(masks: Sequence[Any], resolution_wh: tuple[int, int]) -> list[Any] | None:
+    """Counts of RLEs of this size; None if any mask is something else."""
+    if _types(masks) != {dict}:
+        return None
+    sizes = [mask.get("size") for mask in masks]
+    if _types(sizes) != {list} or _types(chain.from_iterable(sizes)) != {int}:
+        return None
+    if sizes.count([*reversed(resolution_wh)]) < len(sizes):
+        return None
+    return [mask.get("counts") for mask in masks]
+
+
+def _types(values: Iterable[Any]) -> set[type]:
+    """Which types there are; of what is plain it is one."""
+    return set(map(type, values))
 
 
 def _score(score: float | None) -> float:
