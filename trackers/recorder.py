@@ -6,7 +6,8 @@ import io
 import json
 import tempfile
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from itertools import groupby
 from typing import IO, Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from gar_video.errors import TracksError
 from gar_video.formats.results import add_output, kind_of
 from gar_video.regions import BadBoxes
 from gar_video.tracks import Tracks
-from gar_video.tracks_builder import TracksBuilder
+from gar_video.tracks_builder import GivenMask, TracksBuilder
 from gar_video.video import Video
 
 
@@ -199,13 +200,18 @@ class TrackRecorder:
             if self._size is None:
                 raise TracksError("nothing was detected; pass resolution_wh=(width, height)")
             builder = self._builder()
-            for rows in self._blocks():
-                for row in rows:
-                    for object_id, region, score, label in row["regions"]:
-                        add: Callable[..., None] = (
-                            builder.add_mask if isinstance(region, dict) else builder.add_box
-                        )
-                        add(row["frame"], object_id, region, score, label)
+            regions = (
+                GivenMask(row["frame"], *region)
+                for rows in self._blocks()
+                for row in rows
+                for region in row["regions"]
+            )
+            for has_mask, group in groupby(regions, key=lambda one: isinstance(one.mask, dict)):
+                if has_mask:
+                    builder.add_masks(group)
+                    continue
+                for frame, object_id, xyxy, score, label, _ in group:
+                    builder.add_box(frame, object_id, xyxy, score, label)
             if self._last_frame >= 0:
                 builder.see_frame(self._last_frame)
             self._tracks = builder.build(allow_empty=True)

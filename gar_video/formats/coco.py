@@ -8,6 +8,8 @@ YouTube-VIS one per object, its masks in a list with null where it is not visibl
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Iterator
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,7 @@ from gar_video.formats.source import Format, Source
 from gar_video.regions import whole
 from gar_video.track import Track
 from gar_video.tracks import Tracks
-from gar_video.tracks_builder import TracksBuilder
+from gar_video.tracks_builder import GivenMask, TracksBuilder
 
 _UNLABELLED = "unlabelled"  # marks the category of objects without a label, which COCO lacks
 
@@ -78,13 +80,15 @@ def _size(entries: list[dict[str, Any]]) -> tuple[int, int] | None:
     return sizes.pop() if sizes else None
 
 
-def _add_region(
-    builder: TracksBuilder, frame: int, object_id: Any, mask: Any, box: Any, score: Any
-) -> None:
-    if mask:
-        builder.add_mask(frame, object_id, mask, score)
-    elif box is not None:
-        builder.add_box(frame, object_id, xyxy_of_xywh(box), score)
+def _add_regions(regions: Iterable[tuple[TracksBuilder, GivenMask, Any]]) -> None:
+    """Add masks, or boxes where there is no mask, to their builders in this order."""
+    for (builder, has_mask), group in groupby(regions, key=lambda one: (one[0], bool(one[1].mask))):
+        if has_mask:
+            builder.add_masks(given for _, given, _ in group)
+            continue
+        for _, (frame, object_id, _, score, _, _), box in group:
+            if box is not None:
+                builder.add_box(frame, object_id, xyxy_of_xywh(box), score)
 
 
 # -- COCO video ------------------------------------------------------------------------------------
@@ -104,18 +108,23 @@ def _read_coco(source: Source) -> Tracks:
     for track in data.get("tracks") or []:
         if video is None or track.get("video_id", video_id) == video_id:
             builder.add_object(track["id"], labels.get(track.get("category_id")))
-    for annotation in data["annotations"]:
-        frame = frames.get(annotation.get("image_id"))
-        if frame is None:
-            if video is None or annotation.get("video_id") == video_id:
-                raise TracksError(f"annotation of image {annotation.get('image_id')!r}: unknown")
-            continue
-        object_id = _object_id(annotation)
-        ignored = annotation.get("ignore") or annotation.get("iscrowd")
-        target = apart if ignored else builder
-        target.add_object(object_id, labels.get(annotation.get("category_id")))
-        mask, box = annotation.get("segmentation"), annotation.get("bbox")
-        _add_region(target, frame, object_id, mask, box, annotation.get("score"))
+
+    def regions() -> Iterator[tuple[TracksBuilder, GivenMask, Any]]:
+        for annotation in data["annotations"]:
+            frame = frames.get(annotation.get("image_id"))
+            if frame is None:
+                if video is None or annotation.get("video_id") == video_id:
+                    image = annotation.get("image_id")
+                    raise TracksError(f"annotation of image {image!r}: unknown")
+                continue
+            object_id = _object_id(annotation)
+            ignored = annotation.get("ignore") or annotation.get("iscrowd")
+            target = apart if ignored else builder
+            target.add_object(object_id, labels.get(annotation.get("category_id")))
+            mask, score = annotation.get("segmentation"), annotation.get("score")
+            yield target, GivenMask(frame, object_id, mask, score), annotation.get("bbox")
+
+    _add_regions(regions())
     for frame in frames.values():
         builder.see_frame(frame)
     return build_both(builder, apart)
@@ -188,7 +197,7 @@ def _write_coco(tracks: Tracks, path: Path) -> None:
                     if part is not tracks:
                         entry["ignore"] = 1
                     file.write(",\n" if count > 1 else "\n")
-                    json.dump(entry, file)
+                    file.write(json.dumps(entry))
         file.write("\n]}\n")
 
 
@@ -280,8 +289,11 @@ def _read_youtube(source: Source) -> Tracks:
         target.add_object(object_id, labels.get(entry.get("category_id")))
         masks = entry.get("segmentations") or [None] * (length or 0)
         boxes = entry.get("bboxes") or [None] * len(masks)
-        for frame, (mask, box) in enumerate(zip(masks, boxes, strict=True)):
-            _add_region(target, frame, object_id, mask, box, entry.get("score"))
+        score = entry.get("score")
+        _add_regions(
+            (target, GivenMask(frame, object_id, mask, score), box)
+            for frame, (mask, box) in enumerate(zip(masks, boxes, strict=True))
+        )
     return build_both(builder, apart)
 
 
@@ -308,7 +320,7 @@ def _write_youtube(tracks: Tracks, path: Path) -> None:
                 if not one_score:
                     changing.append(object_id)
                 file.write("\n" if first else ",\n")
-                json.dump(entry, file)
+                file.write(json.dumps(entry))
                 first = False
         file.write("\n]}\n")
     shared = sorted(set(tracks.ignored or ()) & set(tracks))

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +36,7 @@ from gar_video.formats.source import Format, Source
 from gar_video.regions import whole
 from gar_video.track import Track
 from gar_video.tracks import Tracks
+from gar_video.tracks_builder import GivenMask
 
 _CLASSES = {1: "car", 2: "pedestrian"}
 _NUMBERS = {label: number for number, label in _CLASSES.items()}
@@ -98,16 +101,21 @@ def _read_text(source: Source, first_frame: int) -> Tracks:
     if size is None:
         raise TracksError("no rows in it; expected frame, id, class, height, width, RLE")
     builder, apart = source.builder(size), source.builder(size)
-    for number, (frame, object_id, class_id, height, width), counts in _rows(source.path):
-        rle = {"size": [height, width], "counts": counts}
-        try:
-            if frame < first_frame:
-                raise TracksError(f"frame {frame}; this format counts frames from {first_frame}")
-            target = apart if _is_ignored(object_id, class_id) else builder
-            target.add_mask(frame - first_frame, object_id, rle, None, _label(class_id))
-        except TracksError as error:
-            raise TracksError(f"line {number}: {error}") from None
+    rows = groupby(_masks(source.path, first_frame), key=itemgetter(0))
+    for is_ignored, group in rows:
+        (apart if is_ignored else builder).add_masks(given for _, given in group)
     return build_both(builder, apart)
+
+
+def _masks(path: Path, first_frame: int) -> Iterator[tuple[bool, GivenMask]]:
+    """Yield the mask of each line, and whether it is to be ignored."""
+    for number, (frame, object_id, class_id, height, width), counts in _rows(path):
+        where = f"line {number}: "
+        if frame < first_frame:
+            raise TracksError(f"{where}frame {frame}; this format counts frames from {first_frame}")
+        rle = {"size": [height, width], "counts": counts}
+        mask = GivenMask(frame - first_frame, object_id, rle, None, _label(class_id), where)
+        yield _is_ignored(object_id, class_id), mask
 
 
 def _is_ignored(object_id: int, class_id: int) -> bool:

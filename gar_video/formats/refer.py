@@ -16,6 +16,7 @@ from gar_video.formats.common import lost_in_masks
 from gar_video.formats.files import warn_lost, whole_file
 from gar_video.formats.source import Format, Source
 from gar_video.tracks import Tracks
+from gar_video.tracks_builder import GivenMask
 
 
 def _rle_size(segmentations: Any) -> tuple[int, int] | None:
@@ -87,9 +88,12 @@ def _read_videorefer(source: Source) -> Tracks:
     builder = source.builder(size)
     for number, one in enumerate(regions, 1):
         builder.add_object(number)
-        for frame, segmentation in one.items():
-            if segmentation is not None:
-                builder.add_mask(frame, number, segmentation)
+        builder.add_masks(
+            GivenMask(frame, number, segmentation)
+            for frame, segmentation in one.items()
+            if segmentation is not None
+        )
+        for frame in one:
             builder.see_frame(frame)
     # Published annotations hold masks without a pixel; such an object is never visible.
     return builder.build(allow_empty=True)
@@ -172,9 +176,9 @@ def _read_mevis(source: Source) -> Tracks:
     builder = source.builder(size, lengths.pop())
     for key, one in masks.items():
         builder.add_object(key)
-        for frame, mask in enumerate(one):
-            if mask is not None:
-                builder.add_mask(frame, key, mask)
+        builder.add_masks(
+            GivenMask(frame, key, mask) for frame, mask in enumerate(one) if mask is not None
+        )
     return builder.build(allow_empty=True)
 
 
