@@ -83,31 +83,9 @@ class Tracks:
             TracksError: If shapes differ between objects or are not three-dimensional, or an
                 object has no pixel in any frame.
         """
-        from gar_video.tracks_builder import TracksBuilder
+        from gar_video.tracks_making import tracks_of_masks
 
-        builder: TracksBuilder | None = None
-        shape: tuple[int, ...] = ()
-        for object_id, stack in masks.items():
-            frames = np.asarray(stack)
-            if frames.ndim != 3 or 0 in frames.shape:
-                raise TracksError(
-                    f"masks of object {object_id} have shape {frames.shape}; "
-                    "expected (frames, height, width)"
-                )
-            if builder is None:
-                shape = frames.shape
-                builder = TracksBuilder((shape[2], shape[1]), shape[0])
-            if frames.shape != shape:
-                raise TracksError(
-                    f"masks of object {object_id} have shape {frames.shape}, another's {shape}; "
-                    "expected one (frames, height, width) for all"
-                )
-            builder.add_object(object_id, (labels or {}).get(object_id))
-            for frame, mask in enumerate(frames):
-                builder.add_mask(frame, object_id, mask)
-        if builder is None:
-            raise TracksError("no masks were given; expected at least one object")
-        return builder.build(allow_empty=allow_empty)
+        return tracks_of_masks(masks, labels or {}, allow_empty)
 
     @classmethod
     def from_rles(
@@ -136,18 +114,11 @@ class Tracks:
             TracksError: If a segmentation is malformed or of another size, a frame lies outside
                 the video, or all masks of an object are empty.
         """
-        from gar_video.tracks_builder import TracksBuilder
+        from gar_video.tracks_making import tracks_of_rles
 
-        builder = TracksBuilder(resolution_wh, num_frames)
-        for object_id, regions in rles.items():
-            builder.add_object(object_id, (labels or {}).get(object_id))
-            own_scores = (scores or {}).get(object_id, {})
-            for frame, segmentation in regions.items():
-                if segmentation is None:
-                    check_frame(frame, num_frames)
-                else:
-                    builder.add_mask(frame, object_id, segmentation, own_scores.get(frame))
-        return builder.build(allow_empty=allow_empty)
+        return tracks_of_rles(
+            rles, resolution_wh, num_frames, labels or {}, scores or {}, allow_empty
+        )
 
     @classmethod
     def from_detections(
