@@ -62,6 +62,19 @@ def spent() -> float:
     return sum(os.times()[:4])
 
 
+def answered_in(run: Path) -> int:
+    """Return how many units a run has answered so far; a run that is just beginning has none."""
+    from gar_video import GARVideoError
+    from gar_video.batch.results import open_state
+
+    try:
+        with contextlib.closing(open_state(run)) as data:
+            query = "SELECT COUNT(*) FROM units WHERE status = 'done'"
+            return data.execute(query).fetchone()[0]
+    except (GARVideoError, sqlite3.Error):
+        return 0
+
+
 # ---------------------------------------------------------------- broken clips
 
 
@@ -150,8 +163,7 @@ def broken(place: Path, count: int) -> dict:
 
 def killed(place: Path, count: int) -> dict:
     """Must-show 2: SIGKILL at twenty random moments."""
-    from gar_video import GARVideo, GARVideoError, batch
-    from gar_video.batch.results import open_state
+    from gar_video import GARVideo, batch
     from gar_video.batch.settings import Settings
 
     clips(place / "night", count)
@@ -177,12 +189,7 @@ def killed(place: Path, count: int) -> dict:
     draw, kills, done = random.Random(7), 0, []
 
     def answered() -> int:
-        try:
-            with contextlib.closing(open_state(place / "killed")) as data:
-                query = "SELECT COUNT(*) FROM units WHERE status = 'done'"
-                return data.execute(query).fetchone()[0]
-        except (GARVideoError, sqlite3.Error):
-            return 0
+        return answered_in(place / "killed")
 
     while kills < 20:
         # Anywhere from the start to a few batches on, and then up to half a second later.
@@ -267,7 +274,7 @@ def memory(place: Path, count: int) -> dict:
 
 
 def disk(place: Path, count: int) -> dict:
-    """Must-show 5: a tmpfs that is too small; made larger, the run ends."""
+    """Must-show 5: a tmpfs that is too small, made a little larger each time it is full."""
     from gar_video import GARVideo, GARVideoError, batch
     from gar_video.batch.settings import Settings
 
@@ -275,27 +282,31 @@ def disk(place: Path, count: int) -> dict:
     (place / "tasks.yaml").write_text(TASKS)
     gar = GARVideo.from_pretrained("nano", device="cpu", keep=0)
     settings = Settings((), batch_size=8)
-    small = place / "small"
+    small, room, stops = place / "small", 512, []
     small.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=512k", "none", str(small)]
-    subprocess.run(mount, check=True)
+
+    def size() -> str:
+        return f"size={room}k"
+
+    def run(folder: Path):
+        return batch.run(place / "night", place / "tasks.yaml", folder, gar, settings=settings)
+
+    subprocess.run(["mount", "-t", "tmpfs", "-o", size(), "none", str(small)], check=True)
     try:
-        try:
-            batch.run(place / "night", place / "tasks.yaml", small / "run", gar, settings=settings)
-            said = "nothing: it fitted"
-        except GARVideoError as error:
-            said = str(error)
-        subprocess.run(["mount", "-o", "remount,size=64m", str(small)], check=True)
-        again = batch.run(
-            place / "night", place / "tasks.yaml", small / "run", gar, settings=settings
-        )
-        straight = batch.run(
-            place / "night", place / "tasks.yaml", place / "whole", gar, settings=settings
-        )
+        while room < 64 << 10:
+            try:
+                run(small / "run")
+                break
+            except GARVideoError as error:
+                done = answered_in(small / "run")
+                stops.append({"room_kib": room, "answered": done, "said": str(error)})
+            room += 96
+            subprocess.run(["mount", "-o", f"remount,{size()}", str(small)], check=True)
+        straight = run(place / "whole")
         equal = tables(small / "run") == tables(place / "whole")
     finally:
         subprocess.run(["umount", str(small)], check=True)
-    return {"said": said, "answered_after": again.answered, "rows": straight.rows, "equal": equal}
+    return {"stops": stops, "room_kib": room, "rows": straight.rows, "equal": equal}
 
 
 # ---------------------------------------------------------------- against a straight loop
