@@ -19,7 +19,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from gar_video import Box, Tracks, Video, generation, replay
+from gar_video import Box, Tracks, Video, generation, masks, regions, replay, tracks_builder
 from gar_video.decoding.pyav_reader import PyavReader
 from gar_video.shared_prefix import SharedPrefixBatch
 
@@ -134,7 +134,7 @@ def tracker():
 
 @pytest.mark.parametrize(
     ("mode", "count", "length"),
-    [("exact", 1, 8), ("exact", 3, 5), ("fast", 3, 5)],
+    [("exact", 1, 8), ("exact", 3, 5), ("fast", 3, 5), ("faster", 3, 5)],
 )
 def test_tracking(mode, count, length, tracker, monkeypatch):
     from gar_video.trackers import sam2_attention
@@ -217,6 +217,25 @@ def vars_of(tracks):
     names = getattr(columns, "__slots__", None) or vars(columns)
     values = (getattr(columns, name) for name in names)
     return [value for value in values if isinstance(value, np.ndarray)]
+
+
+@pytest.mark.parametrize("suffix", ["json", "txt"])
+def test_files_of_tracks(suffix, tmp_path, monkeypatch):
+    """Codes of a file are checked in batches, and none is counted, deflated or inflated alone."""
+    masks_of = np.zeros((300, 20, 30), bool)
+    masks_of[:, 3:9, 5:14] = True
+    path, format = tmp_path / f"tracks.{suffix}", {"json": "json", "txt": "mots"}[suffix]
+    Tracks.from_masks({1: masks_of, 2: masks_of}).save(path, format)
+    places = {
+        "batches of codes": [(tracks_builder, "measure")],
+        "masks one by one": [(tracks_builder.TracksBuilder, "add_mask")],
+        "runs written": [(regions, "pack")],
+        "runs read": [(masks, "unpack"), (regions, "unpack")],
+        "codes inflated": [(regions.zlib, "decompress")],
+    }
+    with counting(monkeypatch, **places) as counts:
+        Tracks.load(path).save(tmp_path / "again.json")
+    expect(f"load 600 masks as {format} and save them", counts)
 
 
 def test_a_rise_is_named():
