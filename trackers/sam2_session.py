@@ -9,14 +9,18 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from gar_video.trackers.sam2_attention import as_expected, shared_frame
 from gar_video.trackers.sam2_frames import LazyImages
+from gar_video.trackers.sam2_pooling import PooledBank
 from gar_video.trackers.sam2_prompts import group_prompts
 from gar_video.trackers.sam2_together import in_step, track_together
+from gar_video.trackers.sam2_windows import unpadded_windows
 
 from gar_video.devices import memory_guard
 from gar_video.errors import Cancelled, PromptError
@@ -53,6 +57,7 @@ class Sam2Session:
         offload_state: bool = False,
         cancel: Cancel | None = None,
         together: bool = False,
+        pooled: bool = False,
     ) -> None:
         self.video = video
         self.resolution_wh: tuple[int, int] = (int(video.width), int(video.height))
@@ -61,6 +66,8 @@ class Sam2Session:
         self._cancel = cancel
         # Where objects compete for pixels, sam2 one by one and a batch are not the same thing.
         self._together = together and not predictor.non_overlap_masks_for_mem_enc
+        pooled = pooled and self._together and as_expected(predictor.memory_attention)
+        self._bank = PooledBank(predictor) if pooled else None
         self._last: int | None = None
         self._images = LazyImages(video, predictor.image_size)
         self._state = self._new_state(offload_state)
@@ -155,7 +162,7 @@ class Sam2Session:
     def _add_group(self, group: list[VisualPrompt]) -> tuple[npt.NDArray[np.bool_], float]:
         frame, object_id = group[0].frame, group[0].object_id
         self._forget_if_left_behind(frame, object_id)
-        with memory_guard(f"taking a prompt on frame {frame}"), self._autocast():
+        with memory_guard(f"taking a prompt on frame {frame}"), self._computing(object_id):
             if isinstance(group[0], Mask):
                 _, ids, logits = self._predictor.add_new_mask(
                     self._state, frame, object_id, group[0].mask
@@ -189,8 +196,11 @@ class Sam2Session:
         self._state["output_dict_per_obj"][index]["non_cond_frame_outputs"].pop(frame, None)
 
     def _preflight(self) -> None:
-        with torch.inference_mode(), self._autocast():
+        with torch.inference_mode(), self._computing():
             self._predictor.propagate_in_video_preflight(self._state)
+            if self._bank is not None:
+                for outputs in self._outputs():
+                    self._bank.pool(outputs)
 
     # -- tracking --------------------------------------------------------------------------------
 
@@ -254,9 +264,9 @@ class Sam2Session:
         self, frame: int, reverse: bool, again: bool
     ) -> dict[int, tuple[npt.NDArray[np.bool_], float]]:
         """Run the objects on one frame; return id to mask and presence, and forget what it may."""
-        state, predictor = self._state, self._predictor
-        with memory_guard(f"tracking on frame {frame}"), self._autocast():
-            predictor.propagate_in_video_preflight(state)
+        state = self._state
+        with memory_guard(f"tracking on frame {frame}"), self._computing():
+            self._preflight()
             taking = {
                 index: outputs
                 for index, outputs in state["output_dict_per_obj"].items()
@@ -294,6 +304,8 @@ class Sam2Session:
             made = self._run_group(objects, frame, reverse)
             for index, outputs, (output, logits) in zip(group, objects, made, strict=True):
                 outputs["non_cond_frame_outputs"][frame] = output
+                if self._bank is not None:
+                    self._bank.pool(outputs)
                 found[index] = output, logits
         return {index: found[index] for index in taking}
 
@@ -301,7 +313,8 @@ class Sam2Session:
         self, objects: list[dict[str, dict[int, Any]]], frame: int, reverse: bool
     ) -> list[tuple[Any, torch.Tensor]]:
         if self._together:
-            return track_together(self._predictor, self._state, objects, frame, reverse)
+            whole = None if self._bank is None else self._bank.num_whole(objects[0])
+            return track_together(self._predictor, self._state, objects, frame, reverse, whole)
         return [
             self._predictor._run_single_frame_inference(
                 inference_state=self._state,
@@ -373,9 +386,23 @@ class Sam2Session:
 
     # -- the end ---------------------------------------------------------------------------------
 
-    def _autocast(self) -> torch.autocast:
+    def _computing(self, object_id: int | None = None) -> ExitStack:
+        """Return what everything is computed in: number types, and the mode's own ways.
+
+        Args:
+            object_id: The object being prompted: sam2 itself then reads its memories.
+        """
+        stack = ExitStack()
         device = self._predictor.device.type
-        return torch.autocast(device, dtype=self._dtype, enabled=self._dtype != torch.float32)
+        enabled = self._dtype != torch.float32
+        stack.enter_context(torch.autocast(device, dtype=self._dtype, enabled=enabled))
+        if self._together:
+            stack.enter_context(unpadded_windows(self._predictor.image_encoder.trunk))
+        index = self._state["obj_id_to_idx"].get(object_id)
+        if self._bank is not None and index is not None:
+            whole = self._bank.num_whole(self._state["output_dict_per_obj"][index])
+            stack.enter_context(shared_frame(self._predictor.memory_attention, whole))
+        return stack
 
     def close(self) -> None:
         """Let go of frames and memories."""

@@ -38,7 +38,12 @@ def in_step(objects: Sequence[tuple[int, Outputs]]) -> list[list[int]]:
 
 
 def track_together(
-    predictor: Any, state: dict[str, Any], objects: Sequence[Outputs], frame: int, reverse: bool
+    predictor: Any,
+    state: dict[str, Any],
+    objects: Sequence[Outputs],
+    frame: int,
+    reverse: bool,
+    num_whole: int | None = None,
 ) -> list[tuple[dict[str, Any], torch.Tensor]]:
     """Run objects of one group on a frame.
 
@@ -48,12 +53,13 @@ def track_together(
         objects: Outputs of each, on the same frames.
         frame: The frame.
         reverse: Whether time runs backwards.
+        num_whole: As for ``sam2_attention.attend``.
 
     Returns:
         For each object its output, as the predictor keeps it, and its low-resolution logits
         ``(1, 1, h, w)``.
     """
-    with shared_frame(predictor.memory_attention):
+    with shared_frame(predictor.memory_attention, num_whole):
         made, logits = predictor._run_single_frame_inference(
             inference_state=state,
             output_dict=_side_by_side(objects),

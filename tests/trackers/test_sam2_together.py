@@ -106,7 +106,7 @@ def test_objects_are_grouped_by_their_memories():
 
 
 def test_an_unknown_mode_is_refused():
-    with pytest.raises(PromptError, match="expected 'exact' or 'fast'"):
+    with pytest.raises(PromptError, match="expected 'exact', 'fast' or 'faster'"):
         Sam2Tracker.from_config(nano_config(64), mode="quick", device="cpu")
 
 
