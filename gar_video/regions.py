@@ -1,4 +1,4 @@
-"""The regions of one object, kept in columns: 64 bytes a region and its RLE, deflated.
+"""The regions of one object, kept in columns: 64 bytes a region and its RLE.
 
 A Python object a region would cost more than the mask itself: 10,000 frames with 20 objects are
 200,000 regions. ``RegionColumns`` is what tracks share; ``RegionWriter`` appends to one.
@@ -116,8 +116,8 @@ class RegionColumns:
         scores: ``(N,)`` float64, NaN for none.
         starts: ``(N,)`` int64, where a row's mask begins in ``blob``.
         lengths: ``(N,)`` int64, how many bytes it takes; 0 for a region that is a box.
-        blob: RLE counts, deflated if they were counted here. Shared with the writer, which only
-            ever appends, and with every window and subset.
+        blob: RLE counts: deflated if they were counted here, else as they came. Shared with the
+            writer, which only ever appends, and with every window and subset.
     """
 
     frames: npt.NDArray[np.int64]

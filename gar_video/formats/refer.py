@@ -109,7 +109,7 @@ def _write_videorefer(tracks: Tracks, path: Path) -> None:
             track = tracks[object_id]
             entry = {str(frame): {"segmentation": track.rle(frame)} for frame in frames}
             file.write(",\n" if index else "\n")
-            json.dump(entry, file)
+            file.write(json.dumps(entry))  # by the C encoder, which json.dump does not use
         file.write("\n]\n")
     in_order = tracks.object_ids == tuple(range(1, len(tracks) + 1))
     warn_lost(
@@ -207,7 +207,7 @@ def _write_mevis(tracks: Tracks, path: Path) -> None:
         for index, object_id in enumerate(tracks):
             track = tracks[object_id]
             file.write(("," if index else "") + f'\n"{object_id}": ')
-            json.dump([track.rle(frame) for frame in range(tracks.num_frames)], file)
+            file.write(json.dumps([track.rle(frame) for frame in range(tracks.num_frames)]))
         file.write("\n}\n")
     warn_lost(MEVIS.title, lost_in_masks(tracks, never_visible=True, ignored=False))
 
