@@ -243,6 +243,20 @@ def test_track_writes_tracks_that_load(capsys, place):
     assert "wrote found.json" in err
 
 
+@pytest.mark.parametrize("mode", ["exact", "fast", "faster"])
+def test_the_mode_reaches_sam2(capsys, monkeypatch, mode):
+    from gar_video.trackers.sam2 import Sam2Tracker
+
+    made = []
+    begin = Sam2Tracker.session
+    monkeypatch.setattr(
+        Sam2Tracker, "session", lambda self, *a, **k: made.append(self.mode) or begin(self, *a, **k)
+    )
+    argv = ["track", "clip.mp4", *BOX, *SAM, "--device", "cpu", "--sam2-mode", mode]
+    status, _, err = call(capsys, *argv)
+    assert (status, made) == (0, [mode]), err
+
+
 def test_track_alone_prints_tracks(capsys, place):
     status, out, _ = call(capsys, "track", "clip.mp4", *BOX, *SAM, "--device", "cpu")
     assert status == 0
@@ -414,6 +428,10 @@ BAD = {
     ),
     "sam2-missing": (["track", "clip.mp4", *BOX, "--sam2", "none"], "no SAM 2 checkpoint"),
     "sam2-is-gar": (["track", "clip.mp4", *BOX, "--sam2", "gar"], "gar"),
+    "sam2-mode-unknown": (
+        ["track", "clip.mp4", *BOX, *SAM, "--sam2-mode", "quick"],
+        "'exact', 'fast', 'faster'",
+    ),
     "device-unknown": ([*ASK, *TRACKS, "--model", "gar", "--device", "tpu"], "tpu"),
     "dtype-unknown": ([*ASK, *TRACKS, "--model", "gar", "--dtype", "int3"], "int3"),
     # places to write

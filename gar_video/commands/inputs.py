@@ -12,6 +12,7 @@ from gar_video.commands.values import parse_time, parse_whole_list
 from gar_video.errors import PromptError
 
 if TYPE_CHECKING:
+    from gar_video.trackers.sam2 import Mode
     from gar_video.tracks import Tracks
     from gar_video.video import Video
     from gar_video.visual_prompts import VisualPrompt
@@ -151,6 +152,7 @@ def track_inputs(
     sam2: str,
     device: str,
     dtype: str,
+    mode: Mode = "exact",
     span: tuple[int, int] | None = None,
 ) -> Tracks | None:
     """Return the objects' tracks, asking SAM 2 for them if they were pointed at.
@@ -161,6 +163,7 @@ def track_inputs(
         sam2: SAM 2's checkpoint.
         device: Where to compute.
         dtype: Number type to compute in.
+        mode: As for ``Sam2Tracker``.
         span: First frame and one past the last that are needed; the whole video if None.
 
     Returns:
@@ -176,7 +179,7 @@ def track_inputs(
     with voice.progress("loading SAM 2"):
         from gar_video.trackers import Sam2Tracker
 
-        tracker = Sam2Tracker.from_pretrained(sam2, device=device, dtype=dtype)
+        tracker = Sam2Tracker.from_pretrained(sam2, mode=mode, device=device, dtype=dtype)
     start, end = (0, len(video)) if span is None else span
     pointed = [prompt.frame for prompt in prompts]
     with voice.progress("tracking") as update:

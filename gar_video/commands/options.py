@@ -30,6 +30,14 @@ POINTING_HELP = "\n\n".join(
 )
 
 
+class Mode(str, Enum):
+    """How SAM 2 is computed, as for ``Sam2Tracker``."""
+
+    exact = "exact"
+    fast = "fast"
+    faster = "faster"
+
+
 class By(str, Enum):
     """How options of a choice are scored."""
 
@@ -129,6 +137,14 @@ Sam2 = Annotated[
     typer.Option(
         "--sam2", metavar="NAME", rich_help_panel=MODELS,
         help="SAM 2 checkpoint: nano, a folder, or such as facebook/sam2.1-hiera-small.",
+    ),
+]  # fmt: skip
+Sam2Mode = Annotated[
+    Mode,
+    typer.Option(
+        "--sam2-mode", rich_help_panel=MODELS,
+        help="exact: sam2's own masks; fast: the objects of a frame together; faster: that, and "
+        "memories pooled, which changes masks a little.",
     ),
 ]  # fmt: skip
 Device = Annotated[

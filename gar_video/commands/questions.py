@@ -67,6 +67,7 @@ def describe(
     token_budget: opt.TokenBudget = None,
     model: opt.Model = "nano",
     sam2: opt.Sam2 = "nano",
+    sam2_mode: opt.Sam2Mode = opt.Mode.exact,
     device: opt.Device = "auto",
     dtype: opt.Dtype = "auto",
     max_new_tokens: opt.MaxNewTokens = None,
@@ -86,7 +87,9 @@ def describe(
     gar = _load(model, device, dtype, voice, token_budget)
     # Drawings show the whole clip, so then all of it is tracked.
     span = None if video_out or sheet else looking.span
-    found = track_inputs(inputs, voice, sam2=sam2, device=device, dtype=dtype, span=span)
+    found = track_inputs(
+        inputs, voice, sam2=sam2, mode=sam2_mode.value, device=device, dtype=dtype, span=span
+    )
     assert found is not None
     with voice.progress("describing") as update:
         answers = gar.describe(
@@ -122,6 +125,7 @@ def ask(
     token_budget: opt.TokenBudget = None,
     model: opt.Model = "nano",
     sam2: opt.Sam2 = "nano",
+    sam2_mode: opt.Sam2Mode = opt.Mode.exact,
     device: opt.Device = "auto",
     dtype: opt.Dtype = "auto",
     max_new_tokens: opt.MaxNewTokens = None,
@@ -137,7 +141,15 @@ def ask(
     looking = read_looking(inputs.video, time, num_frames, frames)
     voice = Voice(quiet)
     gar = _load(model, device, dtype, voice, token_budget)
-    found = track_inputs(inputs, voice, sam2=sam2, device=device, dtype=dtype, span=looking.span)
+    found = track_inputs(
+        inputs,
+        voice,
+        sam2=sam2,
+        mode=sam2_mode.value,
+        device=device,
+        dtype=dtype,
+        span=looking.span,
+    )
     with voice.progress("answering") as update:
         answers = gar.ask_many(
             inputs.video,
@@ -172,6 +184,7 @@ def choose(
     token_budget: opt.TokenBudget = None,
     model: opt.Model = "nano",
     sam2: opt.Sam2 = "nano",
+    sam2_mode: opt.Sam2Mode = opt.Mode.exact,
     device: opt.Device = "auto",
     dtype: opt.Dtype = "auto",
     more_objects: opt.MoreObjects = False,
@@ -190,7 +203,15 @@ def choose(
     looking = read_looking(inputs.video, time, num_frames, frames)
     voice = Voice(quiet)
     gar = _load(model, device, dtype, voice, token_budget)
-    found = track_inputs(inputs, voice, sam2=sam2, device=device, dtype=dtype, span=looking.span)
+    found = track_inputs(
+        inputs,
+        voice,
+        sam2=sam2,
+        mode=sam2_mode.value,
+        device=device,
+        dtype=dtype,
+        span=looking.span,
+    )
     with voice.progress("choosing"):
         choice = gar.choose(
             inputs.video,

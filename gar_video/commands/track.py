@@ -28,6 +28,7 @@ def track(
     masks: opt.MasksFolder = None,
     time: opt.Time = None,
     sam2: opt.Sam2 = "nano",
+    sam2_mode: opt.Sam2Mode = opt.Mode.exact,
     device: opt.Device = "auto",
     dtype: opt.Dtype = "auto",
     json: opt.Json = False,
@@ -54,7 +55,9 @@ def track(
     if inputs.tracks is None:
         with voice.progress("starting"):
             quiet_libraries(voice)
-    found = track_inputs(inputs, voice, sam2=sam2, device=device, dtype=dtype, span=span)
+    found = track_inputs(
+        inputs, voice, sam2=sam2, mode=sam2_mode.value, device=device, dtype=dtype, span=span
+    )
     assert found is not None
     if target is not None:
         found.save(target)
