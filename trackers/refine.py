@@ -147,7 +147,7 @@ def masks_of_boxes(
         "point_coords": corners.to(predictor.device),
         "point_labels": labels.to(predictor.device),
     }
-    with memory_guard(f"refining {len(corners)} boxes on frame {frame}"), session._autocast():
+    with memory_guard(f"refining {len(corners)} boxes on frame {frame}"), session._computing():
         _, low_res = predictor._run_single_frame_inference(
             inference_state=session._state,
             output_dict={"cond_frame_outputs": {}, "non_cond_frame_outputs": {}},
