@@ -58,6 +58,7 @@ def _ratios(plt: Any, document: Mapping[str, Any], rows: list[Any]) -> Any:
         figsize=(8, 1.4 + 0.3 * len(rows) * max(1, len(others))), layout="constrained"
     )
     height = 0.8 / len(others)
+    told: list[tuple[float, float, float]] = []  # place, ratio, where its bar's whisker ends
     for at, other in enumerate(others):
         places, middles, low, high = [], [], [], []
         for place, row in enumerate(rows):
@@ -72,15 +73,22 @@ def _ratios(plt: Any, document: Mapping[str, Any], rows: list[Any]) -> Any:
             places, middles, height * 0.9, xerr=[low, high], color=_COLOURS[at % len(_COLOURS)],
             label=other, error_kw={"elinewidth": 1, "capsize": 2},
         )  # fmt: skip
-        for place, middle in zip(places, middles, strict=True):
-            axes.text(0.02, place, f"{middle:.2f}", transform=axes.get_yaxis_transform(),
-                      va="center", ha="left", fontsize=7, color="white")  # fmt: skip
+        ends = [middle + more for middle, more in zip(middles, high, strict=True)]
+        told += zip(places, middles, ends, strict=True)
     axes.axvline(1.0, color="black", linewidth=1)
     axes.set_yticks(range(len(rows)), [label(row["case"]) for row in rows], fontsize=8)
     axes.invert_yaxis()
     axes.set_xlabel(f"times as long as {first} (median, least to greatest); more is better for it")
     if max(s["max"] for row in rows for s in row["ratios"].values()) > 20:
         axes.set_xscale("log")
+    for place, middle, end in told:
+        across = axes.transAxes.inverted().transform(axes.transData.transform((middle, place)))[0]
+        if across > 0.1:
+            axes.text(0.02, place, f"{middle:.2f}", transform=axes.get_yaxis_transform(),
+                      va="center", ha="left", fontsize=7, color="white")  # fmt: skip
+        else:  # no room in the bar
+            axes.annotate(f"{middle:.2f}", (end, place), (4, 0), textcoords="offset points",
+                          va="center", ha="left", fontsize=7)  # fmt: skip
     axes.set_title(f"{document['name']}: {document['what']}", fontsize=9, wrap=True)
     axes.legend(fontsize=8, loc="best")
     return figure
