@@ -17,8 +17,9 @@ from benchmarks.questions import synchronizer
 
 # kind, frames, objects, rounds
 CASES = (
-    ("nano", 10, 5, 4), ("nano", 100, 1, 3), ("nano", 300, 1, 2), ("nano", 600, 1, 1),
+    ("nano", 10, 5, 4), ("nano", 100, 1, 2), ("nano", 300, 1, 1), ("nano", 600, 1, 1),
     ("nano", 3000, 1, 1), ("hiera-t-256", 30, 1, 1), ("hiera-t-256", 8, 5, 2),
+    ("hiera-t-512", 10, 5, 1),
 )  # fmt: skip
 ON_CUDA = (
     ("hiera-t-1024", 100, 1, 3), ("hiera-t-1024", 300, 1, 1), ("hiera-t-1024", 100, 5, 2),
