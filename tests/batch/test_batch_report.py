@@ -218,6 +218,7 @@ def test_filters_words_and_the_way_to_the_moment(run, visit):
     ]  # fmt: skip
     shoot(page, "report-wide-light")
     assert set(answers(page)[:4]) == {unit[5] for unit in NIGHT[0][3][:4]}
+    until(page, "[...document.querySelectorAll('.shot img')].every(one => one.complete)")
     assert page.locator(".shot img").evaluate_all("all => all.every(one => one.naturalWidth > 0)")
     link = page.locator("#rows a").nth(4)
     assert link.get_attribute("href") == "file:///v/gate_1.mp4#t=700.00"
