@@ -82,6 +82,13 @@ class Paired:
         }
 
 
+def _reader(clock: str) -> Callable[[], float]:
+    """Return what reads a clock."""
+    if clock not in CLOCKS:
+        raise ValueError(f"clock {clock!r}; expected one of {', '.join(CLOCKS)}")
+    return time.process_time if clock == "process" else time.perf_counter
+
+
 def paired(
     contenders: Mapping[str, Callable[[], Any]],
     *,
@@ -108,9 +115,7 @@ def paired(
     """
     if not contenders or repeats < 1:
         raise ValueError("expected at least one contender and one repeat")
-    if clock not in CLOCKS:
-        raise ValueError(f"clock {clock!r}; expected one of {', '.join(CLOCKS)}")
-    read = time.process_time if clock == "process" else time.perf_counter
+    read = _reader(clock)
     wait = synchronize or (lambda: None)
     result = Paired(clock, {name: [] for name in contenders})
     for turn in range(-warm, repeats):
@@ -163,9 +168,7 @@ def paired_steps(
     """
     if not contenders or repeats < 1 or block < 1:
         raise ValueError("expected at least one contender, one repeat and one step a turn")
-    if clock not in CLOCKS:
-        raise ValueError(f"clock {clock!r}; expected one of {', '.join(CLOCKS)}")
-    read = time.process_time if clock == "process" else time.perf_counter
+    read = _reader(clock)
     wait = synchronize or (lambda: None)
     result = Paired(clock, {name: [] for name in contenders})
     for turn in range(-warm, repeats):
