@@ -144,7 +144,7 @@ Sam2Mode = Annotated[
     typer.Option(
         "--sam2-mode", rich_help_panel=MODELS,
         help="exact: sam2's own masks; fast: the objects of a frame together; faster: that, and "
-        "memories pooled, which changes masks a little.",
+        "memories pooled, which changes masks, in real footage much.",
     ),
 ]  # fmt: skip
 Device = Annotated[

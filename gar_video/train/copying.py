@@ -126,8 +126,8 @@ def copy_pairs(model: GARModel, steps: Sequence[Step]) -> None:
             torch.cat([step.truth.classes[name][step.guide.pairs[:, n]] for step in steps])
             for n in (1, 2)
         )
+        known = (one >= 0) & (other >= 0)
         for number in range(CLASSES[name]):
-            known = (one >= 0) & (other >= 0)
             if min(int((side[known] == number).sum()) for side in (one, other)) < _FEWEST // 5:
                 continue
             gate, up = (

@@ -114,6 +114,10 @@ def draw_guide(
     looks: dict[tuple[int, int], list[tuple[int, list[int]]]] = defaultdict(list)
     mentions, rows, pairs = list[int](), list[int](), list[tuple[int, int, int]]()
     number, row = 0, 0
+
+    def column(token: int) -> int:
+        return longest + (token % width - longest) % chunk
+
     for sample in samples:
         things = _things(sample, row, per_tile)
         row += len(sample.prompt.regions)
@@ -132,13 +136,12 @@ def draw_guide(
                 rows.append(things[slot].row)
             places: dict[int, list[int]] = {slot: [] for slot in question.slots}
             for token, slot in named:
-                places.setdefault(slot, []).append(longest + (token % width - longest) % chunk)
+                places.setdefault(slot, []).append(column(token))
             for head, slot in enumerate(question.slots[:MOST]):
                 looks[ANSWERS, head].append((answer, places[slot] or things[slot].last))
-            own = [longest + (answer % width - longest) % chunk]
             for head, slot_or_none in enumerate(_compared(question.slots)):
                 # Who has nothing to look at looks at the prompt's first token.
-                there = [0] if slot_or_none is None else places[slot_or_none] or own
+                there = [0] if slot_or_none is None else places[slot_or_none] or [column(answer)]
                 looks[PAIRS, head].append((answer, there))
             if len(question.slots) == 2:
                 first, second = question.slots
