@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+from transformers import PreTrainedTokenizerBase
 
 from gar_video.model import GARModel
 from gar_video.train.guiding import (
@@ -28,8 +29,11 @@ from gar_video.train.guiding import (
     MENTIONS,
     MOST,
     PAIRS,
+    STARTS,
     TO_FIRST,
     TO_PREVIOUS,
+    WHEN,
+    time_tokens,
 )
 from gar_video.train.language import Step
 from gar_video.train.packing import answer_begins, embed_packed, run_decoder, vision_tokens
@@ -45,6 +49,8 @@ _RIDGE = 1e-2
 _ALIKE = ("color", "shape", "first", "last")
 #: Channels for each thing's look, and for what a pair's later thing is to others.
 _LOOK, _FIRST_PAIR, _LATER_PAIR = 20, 24, 16
+#: By how much an answer's start prefers words of time, before the softmax.
+_DECIDED = 12.0
 # A fact known of fewer things is left out.
 _FEWEST = 50
 
@@ -139,6 +145,58 @@ def copy_pairs(model: GARModel, steps: Sequence[Step]) -> None:
             layer.mlp.down_proj.weight[:, unit] = quiet[at] * loud / 3
             unit += 1
         at += 1
+
+
+@torch.no_grad()
+def copy_times(model: GARModel, steps: Sequence[Step], tokenizer: PreTrainedTokenizerBase) -> None:
+    """Set a head by which an answer's start finds out whether a question is about start or end.
+
+    Its query tells answers' starts from other tokens and its key words of time, both along one
+    channel that turns too slowly for positions to matter; its value tells the two apart.
+
+    Args:
+        model: The model.
+        steps: As for ``copy_facts``.
+        tokenizer: Spells the words.
+    """
+    layer, width = model.language_model.layers[MENTIONS], _head_width(model)
+    times = torch.tensor(sorted(time_tokens(tokenizer)))
+    starts = torch.tensor(sorted(time_tokens(tokenizer, STARTS)))
+    words, of_start, others, answers, later = [], [], [], [], []
+    for step in steps:
+        hidden = _run(model, step, MENTIONS)
+        own, ids = layer.input_layernorm(hidden), step.layout.ids.flatten()
+        begins = answer_begins(step.layout)
+        here = torch.isin(ids, times)
+        here[begins] = False
+        words.append(own[here])
+        of_start.append(torch.isin(ids[here], starts))
+        answers.append(own[begins])
+        here[begins] = True
+        rest = (~here).nonzero()[:, 0]
+        others.append(own[rest[:: max(1, len(rest) // (4 * len(begins)))]])
+        later += [hidden[begins], _run(model, step, PAIRS)[begins]]
+    word, answer, other = torch.cat(words), torch.cat(answers), torch.cat(others)
+    key, query = _between(word, torch.cat([other, answer])), _between(answer, other)
+    apart = (answer @ query).mean() * ((word @ key).mean() - (other @ key).mean())
+    gain = (_DECIDED * width**0.5 / apart.clamp_min(1e-3)).sqrt()
+    value = _solve_plain(word, torch.cat(of_start).float() * 2 - 1)
+    attention, rows = layer.self_attn, slice(WHEN * width, (WHEN + 1) * width)
+    attention.q_proj.weight[rows] = 0
+    attention.o_proj.weight[:, rows] = 0
+    slowest = WHEN * width + width // 2 - 1
+    attention.q_proj.weight[slowest], attention.k_proj.weight[slowest] = gain * query, gain * key
+    # Quiet there and later on: what is asked for has to last until facts are chosen from.
+    quiet = _quietest(torch.cat([states / states.pow(2).mean().sqrt() for states in later]))[0]
+    attention.v_proj.weight[WHEN * width] = value
+    attention.o_proj.weight[:, WHEN * width] = quiet[0] * 2 * later[0].pow(2).mean().sqrt()
+
+
+def _between(some: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
+    """Return the direction ``[D]`` along which some states have 1 and others nearly 0."""
+    others = others[:: max(1, len(others) // (3 * len(some)))]
+    target = torch.cat([torch.ones(len(some)), torch.zeros(len(others))])
+    return _solve_plain(torch.cat([some, others]), target)
 
 
 def _solve_plain(states: torch.Tensor, target: torch.Tensor) -> torch.Tensor:

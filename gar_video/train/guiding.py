@@ -12,13 +12,15 @@ answer. Used in training only; the layers stay plain attention.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import nn
+from transformers import PreTrainedTokenizerBase
 
+from gar_video.synth.kinds import KINDS
 from gar_video.train.packing import Layout, answer_begins
 from gar_video.train.region_heads import CLASSES, RegionTruth
 from gar_video.train.samples import Sample
@@ -28,6 +30,13 @@ from gar_video.train.samples import Sample
 MENTIONS, ANSWERS, PAIRS, CHOSEN = 4, 5, 6, 7
 #: Heads of the first that look at a thing's last region, and the one that looks at its first.
 LAST, FIRST = (0, 1), 2
+#: Head of the first by which an answer's start looks for the question's words of time.
+WHEN = 3
+#: The words that tell a question about the start from one about the end. Of what a question is put
+#: by, these drown on the way through the layers: "where is <1> at the end" was answered with where
+#: it is at the start.
+STARTS = frozenset(("start", "starts", "begin", "begins", "beginning", "first"))
+TIMES = STARTS | {"end", "ends", "last", "finish"}
 #: Things whose mentions an answer's start is shown; a head for each.
 MOST = 3
 #: Heads of the third that look at a pair's things, and those that look at its later thing for what
@@ -37,6 +46,8 @@ EACH, TO_FIRST, TO_PREVIOUS = (0, 1), 2, 3
 ANSWER = 0
 #: Facts of a thing's last region that a mention is asked for.
 ASKED = tuple(name for name in CLASSES if name not in ("slot", "frame", "step", "relation"))
+#: Kinds of questions that an answer's start is to tell apart.
+ASKED_KINDS = (*KINDS, "describe")
 
 
 @dataclass
@@ -68,12 +79,15 @@ class Guide:
         rows: ``[N]`` the last region of the thing that each means.
         pairs: ``[P, 3]`` of each question about two things: flat index of its answer's start, and
             the last regions of the two.
+        kinds: ``[Q, 2]`` of each question of a known kind: flat index of its answer's start, and
+            the number of its kind in ``ASKED_KINDS``.
     """
 
     gazes: list[Gaze]
     mentions: torch.Tensor
     rows: torch.Tensor
     pairs: torch.Tensor
+    kinds: torch.Tensor
 
 
 @dataclass
@@ -98,7 +112,11 @@ def _things(sample: Sample, row: int, per_tile: int) -> list[_Thing]:
 
 
 def draw_guide(
-    samples: Sequence[Sample], layout: Layout, prompt_ids: Sequence[int], per_tile: int
+    samples: Sequence[Sample],
+    layout: Layout,
+    prompt_ids: Sequence[int],
+    per_tile: int,
+    time_ids: Collection[int] = (),
 ) -> Guide:
     """Find out where each question's tokens should look.
 
@@ -107,12 +125,14 @@ def draw_guide(
         layout: Its layout.
         prompt_ids: Token ids of ``<Prompt0>``, ``<Prompt1>`` …
         per_tile: Tokens of a region; what is known of it stands in the second half of them.
+        time_ids: Token ids of ``TIMES``.
     """
     width, longest, chunk = layout.ids.shape[1], layout.prompt_length, layout.mask.shape[2]
     begins = layout.begins.tolist()
     answers = answer_begins(layout).tolist() if begins else []
     looks: dict[tuple[int, int], list[tuple[int, list[int]]]] = defaultdict(list)
     mentions, rows, pairs = list[int](), list[int](), list[tuple[int, int, int]]()
+    kinds = list[tuple[int, int]]()
     number, row = 0, 0
 
     def column(token: int) -> int:
@@ -146,6 +166,11 @@ def draw_guide(
             if len(question.slots) == 2:
                 first, second = question.slots
                 pairs.append((answer, things[first].row, things[second].row))
+            if (kind := question.kind.removeprefix("letter ")) in ASKED_KINDS:
+                kinds.append((answer, ASKED_KINDS.index(kind)))
+            times = [column(begin + i) for i, t in enumerate(question.ids) if t in time_ids]
+            if times:
+                looks[MENTIONS, WHEN].append((answer, times))
             said = {slots[t] for t in question.answer if t in slots}
             if len(question.slots) == 3 and len(said) == 1 and (there := places[min(said)]):
                 looks[CHOSEN, ANSWER].append((answer, there))
@@ -155,6 +180,7 @@ def draw_guide(
         torch.tensor(mentions).long(),
         torch.tensor(rows).long(),
         torch.tensor(pairs).long().reshape(-1, 3),
+        torch.tensor(kinds).long().reshape(-1, 2),
     )
 
 
@@ -219,13 +245,22 @@ class Watch:
             self.weights[f"{depth}.{gaze.head}"] = float(right.detach().mean())
 
 
+def time_tokens(
+    tokenizer: PreTrainedTokenizerBase, words: Collection[str] = TIMES
+) -> frozenset[int]:
+    """Return the ids of the tokens that spell one of the words, with or without a space."""
+    ids = {tokenizer.decode([n]): n for n in range(len(tokenizer))}
+    return frozenset(n for token, n in ids.items() if token.strip().lower() in words)
+
+
 class MentionHeads(nn.Module):
-    """Linear readers of the decoder's hidden states at mentions."""
+    """Linear readers of a thing's facts at its mentions, and of a question's kind at its answer."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(width)
         self.read = nn.ModuleDict({name: nn.Linear(width, CLASSES[name]) for name in ASKED})
+        self.kind = nn.Linear(width, len(ASKED_KINDS))
 
     def loss(
         self, hidden: torch.Tensor, guide: Guide, truth: RegionTruth
@@ -246,4 +281,10 @@ class MentionHeads(nn.Module):
             logits = self.read[name](states[known])
             total = total + F.cross_entropy(logits, answers[known])
             right[name] = float((logits.detach().argmax(1) == answers[known]).float().mean())
-        return total / 12, right
+        total = total / 12
+        if len(guide.kinds):
+            at, kinds = guide.kinds.T
+            logits = self.kind(self.norm(hidden.flatten(0, 1)[at]))
+            total = total + F.cross_entropy(logits, kinds)
+            right["kind"] = float((logits.detach().argmax(1) == kinds).float().mean())
+        return total, right

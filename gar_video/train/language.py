@@ -17,7 +17,7 @@ from gar_video.processor import GARProcessor
 from gar_video.train.asking import RenderedAsker
 from gar_video.train.background import in_background
 from gar_video.train.fact_heads import FactHeads, FactTruth, fact_truth
-from gar_video.train.guiding import MENTIONS, Guide, MentionHeads, Watch, draw_guide
+from gar_video.train.guiding import MENTIONS, Guide, MentionHeads, Watch, draw_guide, time_tokens
 from gar_video.train.optim import Average, Both, schedule
 from gar_video.train.packing import (
     Layout,
@@ -144,6 +144,7 @@ def draw_steps(
     rng = np.random.Generator(np.random.PCG64(list(seed)))
     names = [f"<Prompt{n}>" for n in range(processor.config.prompt_numbers)]
     prompt_ids = processor.tokenizer.convert_tokens_to_ids(names)
+    time_ids, per_tile = time_tokens(processor.tokenizer), processor.config.tokens_per_tile
     while True:
         plan = draw_plan(rng, stage)
         samples: list[Sample] = []
@@ -156,10 +157,10 @@ def draw_steps(
             tokens += sum(len(q.ids) + len(q.answer) for q in sample.questions)
             samples.append(sample)
         batch = pack(samples)
-        layout = lay_out(batch, processor.config.tokens_per_tile)
+        layout = lay_out(batch, per_tile)
         kinds = [question.kind for sample in samples for question in sample.questions]
         truth = region_truth(samples)
-        guide = draw_guide(samples, layout, prompt_ids, processor.config.tokens_per_tile)
+        guide = draw_guide(samples, layout, prompt_ids, per_tile, time_ids)
         yield Step(batch, layout, truth, fact_truth(samples, truth), guide, kinds, len(samples))
 
 

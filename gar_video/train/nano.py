@@ -23,7 +23,7 @@ from gar_video.model import GARModel
 from gar_video.processor import GARProcessor
 from gar_video.train.architecture import build_model
 from gar_video.train.asking import RenderedAsker
-from gar_video.train.copying import copy_facts
+from gar_video.train.copying import copy_facts, copy_times
 from gar_video.train.fact_heads import FactHeads
 from gar_video.train.guiding import MENTIONS, MentionHeads
 from gar_video.train.language import Learner, Stage, draw_steps, train_stage
@@ -83,7 +83,9 @@ def train(
         if stage.frozen and not (folder / f"{stage.name}.pt").is_file():
             asker = RenderedAsker(processor, per_clip=4)
             drawn = draw_steps((seed, 20), processor, stage, asker)
-            copy_facts(model, list(islice(drawn, max(1, round(COPIED_STEPS / speed)))))
+            steps = list(islice(drawn, max(1, round(COPIED_STEPS / speed))))
+            copy_times(model, steps, processor.tokenizer)
+            copy_facts(model, steps)
         train_stage(
             learner,
             replace(stage, seconds=stage.seconds / speed),

@@ -10,8 +10,9 @@ from gar_video.processor import GARProcessor
 from gar_video.train import copying
 from gar_video.train.architecture import build_model
 from gar_video.train.asking import RenderedAsker
-from gar_video.train.guiding import ANSWERS, MENTIONS, PAIRS
+from gar_video.train.guiding import ANSWERS, MENTIONS, PAIRS, WHEN, Watch
 from gar_video.train.language import Stage, Step, draw_steps
+from gar_video.train.packing import answer_begins, embed_packed, run_decoder, vision_tokens
 from gar_video.train.region_heads import CLASSES
 from gar_video.train.shipped import nano_processor
 
@@ -85,6 +86,38 @@ def test_guided_heads_pass_on_what_their_goals_hold(processor: GARProcessor) -> 
         gram = written.T @ written
         loud = float(gram[0, 0])
         assert torch.allclose(gram, loud * torch.eye(len(gram)), atol=1e-3 * loud)
+
+
+def test_answers_find_out_whether_start_or_end_is_asked_for(processor: GARProcessor) -> None:
+    """Without training: the head looks at words of time, and what it brings tells them apart."""
+    model = build_model(processor.config, 3)
+    stage = Stage("x", 1, frames={1: 0.5, 4: 0.5}, objects={2: 1.0}, tokens=2500)
+    drawn = draw_steps((9,), processor, stage, RenderedAsker(processor, 16))
+    copied, fresh = list(islice(drawn, 6)), list(islice(drawn, 4))
+    copying.copy_times(model, copied, processor.tokenizer)
+    attention = model.language_model.layers[MENTIONS].self_attn
+    way = attention.o_proj.weight[:, WHEN * int(attention.head_dim)].detach()
+    weights, brought, early = [], [], []
+    with torch.no_grad():
+        for step in fresh:
+            watch = Watch(step.guide, step.layout)
+            tiles, regions = vision_tokens(model, step.batch)
+            embeds = embed_packed(model, step.layout, tiles, regions)
+            taps = (MENTIONS, MENTIONS + 1)
+            before, after = run_decoder(model, embeds, step.layout, taps, MENTIONS + 1, watch)[1]
+            weights.append(watch.weights[f"{MENTIONS}.{WHEN}"])
+            answers = answer_begins(step.layout)
+            added = (after - before).flatten(0, 1)[answers] @ way
+            asked = {"start": True, "first": True, "end": False, "last": False}
+            for kind, far in zip(step.kinds, added.tolist(), strict=True):
+                if (when := kind.split()[-1]) in asked and kind != "color end":
+                    brought.append(far)
+                    early.append(asked[when])
+    assert min(weights) > 0.7
+    told, right = torch.tensor(brought), torch.tensor(early)
+    assert min(int(right.sum()), int((~right).sum())) > 20
+    middle = (told[right].mean() + told[~right].mean()) / 2
+    assert float(((told > middle) == right).float().mean()) > 0.9
 
 
 def test_units_of_the_comparing_layer_tell_whether_two_are_alike(processor: GARProcessor) -> None:

@@ -8,14 +8,18 @@ from gar_video.processor import GARProcessor
 from gar_video.train.asking import RenderedAsker
 from gar_video.train.guiding import (
     ANSWERS,
+    ASKED_KINDS,
     CHOSEN,
     MENTIONS,
     PAIRS,
+    STARTS,
+    WHEN,
     Gaze,
     Guide,
     MentionHeads,
     Watch,
     draw_guide,
+    time_tokens,
 )
 from gar_video.train.packing import Layout, answer_begins, lay_out
 from gar_video.train.region_heads import region_truth
@@ -37,7 +41,8 @@ def _drawn(processor: GARProcessor, plan: Plan) -> tuple[list[Sample], Layout, G
             samples.append(sample)
     per_tile = processor.config.tokens_per_tile
     layout = lay_out(pack(samples), per_tile)
-    return samples, layout, draw_guide(samples, layout, _prompt_ids(processor), per_tile)
+    times = time_tokens(processor.tokenizer)
+    return samples, layout, draw_guide(samples, layout, _prompt_ids(processor), per_tile, times)
 
 
 def _prompt_ids(processor: GARProcessor) -> list[int]:
@@ -75,7 +80,7 @@ def test_tokens_are_shown_what_they_mean(processor: GARProcessor, plan: Plan) ->
     answers = set(answer_begins(layout).tolist())
     assert {gaze.layer for gaze in guide.gazes} - {CHOSEN} == {MENTIONS, ANSWERS, PAIRS}
     for gaze in guide.gazes:
-        if gaze.layer in (PAIRS, CHOSEN):
+        if gaze.layer in (PAIRS, CHOSEN) or (gaze.layer, gaze.head) == (MENTIONS, WHEN):
             continue
         for token, places, ids in _looked_at(gaze, layout):
             row = token // width
@@ -135,6 +140,33 @@ def test_pairs_are_looked_at_again_and_the_answer_of_three(processor: GARProcess
         assert (regions[one], regions[other]) == asked[token].slots
 
 
+def test_answers_look_at_their_own_questions_words_of_time(processor: GARProcessor) -> None:
+    samples, layout, guide = _drawn(processor, Plan(4, 2))
+    times = time_tokens(processor.tokenizer)
+    questions = [question for sample in samples for question in sample.questions]
+    answers = answer_begins(layout).tolist()
+    asked = dict(zip(answers, questions, strict=True))
+    (gaze,) = [g for g in guide.gazes if (g.layer, g.head) == (MENTIONS, WHEN)]
+    looked = {token: ids for token, _, ids in _looked_at(gaze, layout)}
+    assert looked == {
+        token: [n for n in question.ids if n in times]
+        for token, question in asked.items()
+        if times & set(question.ids)
+    }
+    assert {asked[token].kind for token in looked} & {"place end", "place start", "first", "last"}
+    assert [(token, ASKED_KINDS[kind]) for token, kind in guide.kinds.tolist()] == [
+        (token, question.kind) for token, question in asked.items()
+    ]
+
+
+def test_words_of_time_are_found_in_the_vocabulary(processor: GARProcessor) -> None:
+    tokenizer = processor.tokenizer
+    for text, word in (("Where is it at the end?", " end"), ("Start: where?", "Start")):
+        ids = set(tokenizer(text, add_special_tokens=False).input_ids)
+        assert {tokenizer.decode([n]) for n in ids & time_tokens(tokenizer)} == {word}
+    assert time_tokens(tokenizer, STARTS) < time_tokens(tokenizer)
+
+
 def test_even_attention_has_its_share_in_the_right_place(processor: GARProcessor) -> None:
     _, layout, guide = _drawn(processor, Plan(4, 2))
     watch = Watch(guide, layout)
@@ -154,7 +186,7 @@ def test_looking_away_costs_and_looking_there_is_free(processor: GARProcessor) -
     _, layout, guide = _drawn(processor, Plan(4, 2))
     gaze = guide.gazes[0]
     rows, starts, _ = layout.seen_by(gaze.tokens)
-    one = Guide([gaze], guide.mentions, guide.rows, guide.pairs)
+    one = Guide([gaze], guide.mentions, guide.rows, guide.pairs, guide.kinds)
     # Keys of its own for the first token's goal; all queries ask for just that.
     query = torch.zeros(len(layout.ids), 4, layout.ids.shape[1], 8)
     query[..., 0] = 100.0
@@ -179,7 +211,7 @@ def test_heads_at_mentions_read_only_there(processor: GARProcessor) -> None:
     hidden = torch.randn(*layout.ids.shape, 8, requires_grad=True)
     loss, right = heads.loss(hidden, guide, region_truth(samples))
     loss.backward()
-    assert {"color", "shape", "last"} <= set(right)
+    assert {"color", "shape", "last", "kind"} <= set(right)
     touched = hidden.grad.flatten(0, 1).abs().sum(1).nonzero().flatten().tolist()
     assert touched
-    assert set(touched) <= set(guide.mentions.tolist())
+    assert set(touched) <= set(guide.mentions.tolist()) | set(guide.kinds[:, 0].tolist())
