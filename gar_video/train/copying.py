@@ -9,7 +9,8 @@ A head's values become those directions; its output writes them where the readin
 vary least, as loud as the states themselves.
 
 Whether two things are alike is a product: units of the comparing layer's gated MLP open where one
-thing has a colour and carry whether the other has it. A linear regression gives both factors.
+thing has a colour and carry whether the other has it. A linear regression gives both factors, and
+some hundred steps of gradient descent on the same states make up for what it is unsure of.
 """
 
 from __future__ import annotations
@@ -45,6 +46,8 @@ _LOUDER = {
     "its place start": 1.3, "its place end": 1.3,
 }  # fmt: skip
 _RIDGE = 1e-2
+#: Steps in which the comparing units are fitted, and how loud their verdict is.
+_FITTED_STEPS, _ALIKE_LOUD = 300, 1.5
 #: What is compared of two things.
 _ALIKE = ("color", "shape", "first", "last")
 #: Channels for each thing's look, and for what a pair's later thing is to others.
@@ -133,18 +136,65 @@ def copy_pairs(model: GARModel, steps: Sequence[Step]) -> None:
             for n in (1, 2)
         )
         known = (one >= 0) & (other >= 0)
-        for number in range(CLASSES[name]):
-            if min(int((side[known] == number).sum()) for side in (one, other)) < _FEWEST // 5:
-                continue
-            gate, up = (
-                _solve_plain(states[known], (side[known] == number).float() * 2 - 1)
-                for side in (one, other)
-            )
-            layer.mlp.gate_proj.weight[unit] = 4 * gate
-            layer.mlp.up_proj.weight[unit] = up
-            layer.mlp.down_proj.weight[:, unit] = quiet[at] * loud / 3
-            unit += 1
+        numbers = [
+            number
+            for number in range(CLASSES[name])
+            if min(int((side[known] == number).sum()) for side in (one, other)) >= _FEWEST // 5
+        ]
+        if not numbers:
+            continue
+        gate, up, down = _fit_alike(states[known], one[known], other[known], numbers)
+        units = slice(unit, unit + len(numbers))
+        layer.mlp.gate_proj.weight[units] = gate
+        layer.mlp.up_proj.weight[units] = up
+        said = (torch.nn.functional.silu(states[known] @ gate.T) * (states[known] @ up.T)) @ down
+        share = _ALIKE_LOUD * loud / said.std().clamp_min(1e-3)
+        layer.mlp.down_proj.weight[:, units] = quiet[at][:, None] * down * share
+        unit += len(numbers)
         at += 1
+
+
+def _fit_alike(
+    states: torch.Tensor, one: torch.Tensor, other: torch.Tensor, numbers: Sequence[int]
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Fit gated units that add up to whether two things are alike.
+
+    Regression says which class each of the two is, a unit for each class multiplies the two. By
+    itself that hardly tells more than guessing, since what is read of each is unsure; a few hundred
+    steps from there, of all units at once and against noise, make it tell.
+
+    Args:
+        states: ``[N, D]`` what the MLP is given.
+        one: ``[N]`` class of the one thing.
+        other: ``[N]`` class of the other.
+        numbers: Classes that get a unit.
+
+    Returns:
+        Gates ``[U, D]``, ups ``[U, D]`` and weights of the units' sum ``[U]``.
+    """
+    generator = torch.Generator().manual_seed(0)
+    start = [
+        torch.stack([3 * _solve_plain(states, (side == n).float()) for n in numbers])
+        for side in (one, other)
+    ]
+    alike = (one == other).float()
+    with torch.enable_grad():
+        gate, up = (rows.clone().requires_grad_() for rows in start)
+        down = torch.full((len(numbers),), 0.5, requires_grad=True)
+        bias = torch.zeros((), requires_grad=True)
+        optimiser = torch.optim.AdamW([gate, up, down, bias], lr=1e-3, weight_decay=0.01)
+        spread = states.std(0)
+        for _ in range(_FITTED_STEPS):
+            rows = torch.randint(len(states), (256,), generator=generator)
+            blurred = states[rows] + 0.15 * spread * torch.randn(
+                256, states.shape[1], generator=generator
+            )
+            said = (torch.nn.functional.silu(blurred @ gate.T) * (blurred @ up.T)) @ down + bias
+            loss = torch.nn.functional.binary_cross_entropy_with_logits(said, alike[rows])
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+    return gate.detach(), up.detach(), down.detach()
 
 
 @torch.no_grad()
