@@ -42,8 +42,8 @@ def replay(
     steps: _Steps = 120,
     questions: _Questions = 200,
     decoder: Annotated[
-        str, typer.Option("--decoder", help="fresh, kept, or auto: fresh if it is small.")
-    ] = "auto",
+        str, typer.Option("--decoder", help="kept, or fresh: layers drawn anew, for many steps.")
+    ] = "kept",
     device: _Device = "auto",
     level: _Level = "basic",
     by: _By = "text",
@@ -51,8 +51,8 @@ def replay(
     quiet: _Quiet = False,
 ) -> None:
     """Compare region tokens replayed from the whole frame with those of the region's crop."""
-    if decoder not in ("auto", "fresh", "kept"):
-        raise GARVideoError(f"--decoder {decoder!r}; expected auto, fresh or kept")
+    if decoder not in ("fresh", "kept"):
+        raise GARVideoError(f"--decoder {decoder!r}; expected kept or fresh")
     settings = _settings(model, out, seeds, questions, device, steps, assign, level, by)
 
     def work(progress: Any) -> dict[str, Any]:

@@ -35,11 +35,16 @@ CONTEXT = ("place start", "place end", "direction")
 _FRAMES = 3
 _SORTS = {"needs context": True, "needs none": False, "all": None}
 
-#: From decoder layers drawn anew, as nano's own training does it; and on from what is there.
+#: From decoder layers drawn anew, as nano's own training does it; and on from what is there, for
+#: small checkpoints and for others.
 _FRESH = {
     "optimizer": "muon", "muon_rate": 0.02, "learning_rate": 2e-3, "betas": [0.9, 0.98],
     "parts": ["language_model", "projector", "vision"], "slow": ["projector", "vision"],
     "warmup": 0.05, "batch": 4,
+}  # fmt: skip
+_KEPT_SMALL = {
+    "learning_rate": 5e-4, "parts": ["language_model", "projector", "vision"],
+    "slow": ["projector", "vision"], "warmup": 0.05, "batch": 4,
 }  # fmt: skip
 _KEPT = {
     "learning_rate": 1e-5, "parts": ["language_model", "projector", "vision"], "batch": 1,
@@ -115,7 +120,7 @@ def is_small(model: str) -> bool:
 def run(
     settings: Settings,
     *,
-    decoder: str = "auto",
+    decoder: str = "kept",
     kinds: Sequence[str] = (*LOOKS, *CONTEXT),
     progress: Update = lambda done, total: None,
 ) -> dict[str, Any]:
@@ -123,9 +128,10 @@ def run(
 
     Args:
         settings: What to do.
-        decoder: ``"fresh"`` draws the decoder's layers anew, so that neither arm begins with
-            knowing how to read the other's tokens; ``"kept"`` goes on from the checkpoint, which
-            learned to read replayed ones; ``"auto"`` is fresh for small checkpoints.
+        decoder: ``"kept"`` goes on from the checkpoint, which learned to read replayed tokens: the
+            crop arm must first learn to read its own. How far it got shows in questions that need
+            no context. ``"fresh"`` draws the decoder's layers anew, so that neither arm begins with
+            knowing how to read regions; that takes many times the steps.
         kinds: Kinds of questions, about one object, that are taught and asked.
         progress: Called with (steps done, all steps).
 
@@ -133,7 +139,7 @@ def run(
         The result as plain data; ``result.json``, ``table.md`` and ``plot.png`` are written.
     """
     check_kinds(kinds, 1)
-    fresh = is_small(settings.model) if decoder == "auto" else decoder == "fresh"
+    fresh, kept = decoder == "fresh", _KEPT_SMALL if is_small(settings.model) else _KEPT
     folder = Folder("replay", settings, {"fresh": fresh, "kinds": list(kinds)})
     prepare = restart_decoder if fresh else (lambda model, seed: None)
     arms = [Arm("replay", prepare), Arm("crop", prepare, cropped)]
@@ -145,7 +151,7 @@ def run(
     }  # fmt: skip
     if settings.by == "letter":
         data["choices"] = 1.0
-    fields = {**(_FRESH if fresh else _KEPT), "data": [data]}
+    fields = {**(_FRESH if fresh else kept), "data": [data]}
     parts = each_arm(
         folder, settings, arms,
         lambda arm, seed, told: _train(arm, seed, settings, folder, plan, fields, told), progress,

@@ -161,7 +161,7 @@ def test_replay_ends_in_table_plot_and_json_and_goes_on(tiny, tmp_path, monkeypa
     stored = json.loads((tmp_path / "out" / "result.json").read_text())
     assert stored["arms"].keys() == {"replay", "crop"}
     assert stored["arms"]["crop"]["share"]["needs context"]["n"] == 2
-    assert "fresh" in stored
+    assert stored["fresh decoder"] is False
     assert not list((tmp_path / "out" / "runs").glob("*/checkpoints"))
     # Nothing is made again but what is missing, and that comes out the same.
     (tmp_path / "out" / "parts" / "crop-1.json").unlink()
