@@ -33,6 +33,10 @@ from gar_video.processor import GARProcessor
 LOOKS = ("color", "shape")
 CONTEXT = ("place start", "place end", "direction")
 _FRAMES = 3
+# Bars and curves may be anywhere below.
+_ABOVE: dict[str, Any] = {
+    "frameon": False, "loc": "lower center", "bbox_to_anchor": (0.5, 1.0), "ncols": 2,
+}  # fmt: skip
 _SORTS = {"needs context": True, "needs none": False, "all": None}
 
 #: From decoder layers drawn anew, as nano's own training does it; and on from what is there, for
@@ -242,7 +246,7 @@ def _plot(made: Any, parts: dict[str, list[dict[str, Any]]], arms: dict[str, Any
     left.set_xticks(range(len(sorts)), [f"question {sort}" for sort in sorts])
     left.set_ylabel("right on unseen clips, %")
     left.set_ylim(0, 100)
-    left.legend(frameon=False)
+    left.legend(**_ABOVE)
     for n, (arm, runs) in enumerate(parts.items()):
         for m, one in enumerate(runs):
             steps = [line["step"] for line in one["curve"]]
@@ -252,4 +256,4 @@ def _plot(made: Any, parts: dict[str, list[dict[str, Any]]], arms: dict[str, Any
     right.set_xlabel("step")
     right.set_ylabel("training answers right throughout, %")
     right.set_ylim(0, 100)
-    right.legend(frameon=False)
+    right.legend(**_ABOVE)

@@ -173,11 +173,11 @@ _KERNEL = np.ones((3, 3), np.uint8)
 def disturb_mask(rng: np.random.Generator, mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
     """Make a mask as coarse as trackers' are: a pixel more or less, or its box."""
     kind = rng.random()
-    if kind < 0.7:
+    if kind < 0.4:
         return mask
-    if kind < 0.82:
+    if kind < 0.66:
         return cv2.dilate(mask.astype(np.uint8), _KERNEL) > 0
-    if kind < 0.94:
+    if kind < 0.92:
         smaller = cv2.erode(mask.astype(np.uint8), _KERNEL) > 0
         return smaller if smaller.any() else mask
     columns, rows = np.flatnonzero(mask.any(0)), np.flatnonzero(mask.any(1))

@@ -16,6 +16,8 @@ from gar_video.synth.truth import Truth
 from gar_video.train.clips import box_shares, disturb_mask, draw_clip, draw_scene
 from gar_video.train.packing import PackedBatch, PromptTokens, Question, prompt_tokens
 
+# Share of clips whose masks are as rough as trackers' masks often are.
+_COARSE = 0.5
 # A mask of fewer pixels of a tile is no region.
 _LEAST_PIXELS = 4
 
@@ -91,7 +93,7 @@ def draw_sample(
         if len(able) >= least:
             break
     objects = _pointed_at(rng, scene, able, plan.num_objects)
-    coarse = rng.random() < 0.25
+    coarse = rng.random() < _COARSE
     unions = np.zeros(clip.labels.shape, bool)
     boxes: list[tuple[float, ...]] = []
     for k in objects:
