@@ -240,4 +240,5 @@ def _plot(
     places[0].legend(frameon=False)
     places[1].set_ylabel("right, %")
     places[2].set_ylabel("answered as the base answers, %")
-    places[2].legend(frameon=False, fontsize=7)
+    above = {"loc": "lower center", "bbox_to_anchor": (0.5, 1.0), "ncols": 2}
+    places[2].legend(frameon=False, fontsize=7, **above)
